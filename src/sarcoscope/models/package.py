@@ -1,0 +1,94 @@
+"""Model packages: a folder with ``model.onnx`` and ``card.json``, run by ONNX Runtime.
+
+An ensemble is one ``model.onnx`` whose outputs carry the member as their first axis; the card lists the
+members and the persons whom each did not see, so that cross-validated figures can be had from what ships.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from sarcoscope.errors import ModelError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class ModelPackage:
+    """A network and its card."""
+
+    folder: Path
+    card: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return str(self.card["name"])
+
+    @property
+    def version(self) -> str:
+        """Version of the model."""
+        return str(self.card["version"])
+
+    @cached_property
+    def sha256(self) -> str:
+        """Checksum of ``model.onnx``."""
+        return hashlib.sha256((self.folder / "model.onnx").read_bytes()).hexdigest()
+
+    @property
+    def reference(self) -> tuple[str, str, str]:
+        """(name, version, sha256), as provenance records it."""
+        return self.name, self.version, self.sha256
+
+    @cached_property
+    def _session(self) -> ort.InferenceSession:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = min(4, os.cpu_count() or 1)
+        options.log_severity_level = 3
+        try:
+            return ort.InferenceSession(
+                str(self.folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise ModelError(f"The model in '{self.folder.name}' cannot be loaded.") from error
+
+    def run(self, **inputs: Array) -> list[Array]:
+        """Run the network on named inputs (float32); returns its outputs, member axis first."""
+        outputs: list[Array] = [np.asarray(o) for o in self._session.run(None, inputs)]
+        return outputs
+
+
+@cache
+def load_package(folder: Path) -> ModelPackage:
+    """Load a package and check that its card names this very model file.
+
+    Raises:
+        ModelError: the folder holds no package, or ``model.onnx`` is not the one that the card describes.
+    """
+    try:
+        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"'{folder.name}' holds no readable model package (card.json).") from error
+    if not (folder / "model.onnx").is_file():
+        raise ModelError(f"'{folder.name}' holds no model.onnx.")
+    package = ModelPackage(folder, card)
+    if card.get("sha256") and card["sha256"] != package.sha256:
+        raise ModelError(f"The model '{package.name}' is damaged: its checksum is not that of its card.")
+    return package
+
+
+def shipped_package(name: str) -> ModelPackage:
+    """A package that ships with Sarcoscope (``level-chain``, ``tissue-compartments``)."""
+    return load_package(Path(str(files("sarcoscope.models").joinpath("shipped", name))))
