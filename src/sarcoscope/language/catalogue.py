@@ -1,0 +1,57 @@
+"""The one message catalogue: every sentence and label that a person reads, in English and Korean.
+
+Three tables lie in ``data``: ``flags.csv`` (with a severity), ``statements.csv`` (diagnosis sentences, cautions,
+reasons) and ``labels.csv`` (words of reports and pictures). Codes are unique over all tables.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Final
+
+LANGUAGES: Final[tuple[str, ...]] = ("en", "ko")
+TABLES: Final[tuple[str, ...]] = ("flags", "statements", "labels")
+
+
+@dataclass(frozen=True)
+class Message:
+    """A sentence with ``{placeholders}`` in every language; flags have a severity."""
+
+    code: str
+    texts: Mapping[str, str]
+    severity: str = ""
+
+
+@cache
+def messages() -> Mapping[str, Message]:
+    """All messages by code."""
+    found: dict[str, Message] = {}
+    for table in TABLES:
+        text = files("sarcoscope.language").joinpath(f"data/{table}.csv").read_text(encoding="utf-8")
+        for row in csv.DictReader(text.splitlines()):
+            code = row["code"]
+            if code in found:
+                raise ValueError(f"message '{code}' is defined twice")
+            texts = MappingProxyType({language: row[language] for language in LANGUAGES})
+            found[code] = Message(code, texts, row.get("severity", ""))
+    return MappingProxyType(found)
+
+
+def say(code: str, language: str, values: Mapping[str, object] | None = None) -> str:
+    """The sentence of a code in a language, its placeholders filled from ``values``."""
+    return messages()[code].texts[language].format_map(dict(values or {}))
+
+
+def say_all(code: str, values: Mapping[str, object] | None = None) -> dict[str, str]:
+    """The sentence of a code in every language."""
+    return {language: say(code, language, values) for language in LANGUAGES}
+
+
+def severity(code: str) -> str:
+    """``info``, ``caution`` or ``warning`` of a flag."""
+    return messages()[code].severity
