@@ -1,1 +1,1 @@
-
+"""Levels, tissues, HU bands: tables without I/O."""

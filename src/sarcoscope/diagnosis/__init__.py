@@ -1,1 +1,1 @@
-
+"""Reference sets, T-scores and statements."""

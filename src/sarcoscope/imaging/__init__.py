@@ -1,1 +1,1 @@
-
+"""Reading CT as hospitals give it: series choice, geometry, the Volume."""

@@ -1,1 +1,1 @@
-
+"""The message catalogue (English and Korean) and the fonts."""

@@ -1,1 +1,1 @@
-
+"""Which slices belong to which vertebral body."""

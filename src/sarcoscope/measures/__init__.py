@@ -1,1 +1,1 @@
-
+"""Areas, HU statistics, protocols, indices, body information and quality flags."""

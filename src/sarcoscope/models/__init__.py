@@ -1,1 +1,1 @@
-
+"""Model packages (ONNX and card) and their runtime."""

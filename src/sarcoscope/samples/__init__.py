@@ -1,1 +1,1 @@
-
+"""Sample CT: a parametric phantom, and real CT fetched from public packages."""

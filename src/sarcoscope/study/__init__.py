@@ -1,1 +1,1 @@
-
+"""The analysis of one study, from input to record."""

@@ -1,1 +1,1 @@
-
+"""Muscle and fat masks on chosen slices."""

@@ -1,1 +1,1 @@
-
+"""How the shipped networks were trained (needs the extra ``train``)."""

@@ -1,0 +1,54 @@
+# Sarcoscope: `make demo` shows the product on a real CT, `make test` runs every check.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
+CT_DATA ?= $(or $(SARCOSCOPE_CT_DATA),../shared/ct)
+
+.PHONY: demo test check format bench soak models clean
+
+demo: $(VENV)/.core
+	$(BIN)/sarcoscope demo
+
+test: check
+	$(BIN)/python -m pytest -n auto
+
+check: $(VENV)/.all
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.all
+	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks
+
+bench: $(VENV)/.all
+	$(BIN)/python -m benchmarks.levels --data $(CT_DATA)
+	$(BIN)/python -m benchmarks.tissues --data $(CT_DATA)
+	$(BIN)/python -m benchmarks.phantoms
+	$(BIN)/python -m benchmarks.speed
+
+soak: $(VENV)/.all
+	$(BIN)/python -m tests.soak
+
+# Trains the shipped networks again from the reference CT (hours on two cores; seeded).
+models: $(VENV)/.all
+	$(BIN)/python -m sarcoscope.training.level_chain --data $(CT_DATA) --out runs/level-chain
+	$(BIN)/python -m sarcoscope.training.tissue_compartments --data $(CT_DATA) --out runs/tissue-compartments
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sarcoscope needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "Setting up (once, about a minute) ..."
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.all: $(VENV)/.core
+	$(PIP) -e '.[dev,train]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist runs
