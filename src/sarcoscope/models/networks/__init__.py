@@ -1,0 +1,1 @@
+"""Network definitions (PyTorch; needed for training and export only)."""

@@ -1,0 +1,82 @@
+"""Between a slice's own pixels and the grid of the compartment network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sarcoscope.tissues.compartments import GRID_MM, GRID_MULTIPLE
+
+AIR_HU = -1024.0
+_MARGIN_MM = 12.0
+
+
+@dataclass(frozen=True)
+class GridPlace:
+    """Where the network's grid lies on a slice: (y, x) mm of its first pixel from the slice's first pixel."""
+
+    origin_mm: tuple[float, float]
+    shape: tuple[int, int]
+
+
+def place_on(body: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> GridPlace:
+    """A grid centred on the body [y, x] with a margin; its sides are multiples of what the network needs."""
+    origin, shape = [], []
+    for axis, step in enumerate(spacing_mm):
+        held = np.flatnonzero(body.any(axis=1 - axis))
+        low, high = float(held[0]) * step, float(held[-1]) * step
+        count = int(np.ceil((high - low + 2 * _MARGIN_MM) / GRID_MM / GRID_MULTIPLE)) * GRID_MULTIPLE
+        origin.append((low + high) / 2 - (count - 1) / 2 * GRID_MM)
+        shape.append(count)
+    return GridPlace((origin[0], origin[1]), (shape[0], shape[1]))
+
+
+def centred_place(body: NDArray[np.bool_], spacing_mm: tuple[float, float], shape: tuple[int, int]) -> GridPlace:
+    """A grid of a given shape with the same centre as :func:`place_on`."""
+    own = place_on(body, spacing_mm)
+    shift = [(own.shape[k] - shape[k]) / 2 * GRID_MM for k in (0, 1)]
+    return GridPlace((own.origin_mm[0] + shift[0], own.origin_mm[1] + shift[1]), shape)
+
+
+def _weights(
+    target_mm: NDArray[np.float64], source_mm: NDArray[np.float64], width_mm: float
+) -> NDArray[np.float32]:
+    """Triangle weights [target, source]; rows of targets beyond the source are zero."""
+    weights = np.clip(1.0 - np.abs(target_mm[:, None] - source_mm[None, :]) / width_mm, 0.0, None)
+    total = weights.sum(axis=1, keepdims=True)
+    scaled: NDArray[np.float32] = (weights / np.where(total > 0, total, 1.0)).astype(np.float32)
+    return scaled
+
+
+def _axes(
+    place: GridPlace, shape: tuple[int, int], spacing_mm: tuple[float, float]
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    return [
+        (place.origin_mm[k] + np.arange(place.shape[k]) * GRID_MM, np.arange(shape[k]) * spacing_mm[k])
+        for k in (0, 1)
+    ]
+
+
+def to_grid(
+    values: NDArray[np.float32], place: GridPlace, spacing_mm: tuple[float, float], fill: float
+) -> NDArray[np.float32]:
+    """Average native pixels ``values`` [..., y, x] onto the grid; ``fill`` where the slice ends."""
+    axes = _axes(place, (values.shape[-2], values.shape[-1]), spacing_mm)
+    rows, columns = (
+        _weights(grid, native, max(GRID_MM, spacing_mm[k])) for k, (grid, native) in enumerate(axes)
+    )
+    out: NDArray[np.float32] = rows @ (values - np.float32(fill)) @ columns.T + np.float32(fill)
+    return out
+
+
+def from_grid(
+    values: NDArray[np.float32], place: GridPlace, shape: tuple[int, int], spacing_mm: tuple[float, float]
+) -> NDArray[np.float32]:
+    """Interpolate grid ``values`` [..., y, x] bilinearly onto the native pixels (zero beyond the grid)."""
+    rows, columns = (
+        _weights(native, grid, GRID_MM) for grid, native in _axes(place, shape, spacing_mm)
+    )
+    out: NDArray[np.float32] = rows @ values @ columns.T
+    return out
