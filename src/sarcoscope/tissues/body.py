@@ -8,15 +8,36 @@ from scipy import ndimage as ndi
 
 BODY_HU = -250
 """Between fat (about -100) and air or foam (below -500)."""
+BONE_HU = 250
+_ARM_CORE_MM = 12.0
+"""An arm is thicker than twice this, and its bridge to the trunk is thinner."""
+_ARM_BONE_MM2 = 40.0
 _OPENING_MM = 5.0
 """Things thinner than twice this (table tops, tubes, sheets) are parted from the trunk."""
 
 
-def _disc(radius_mm: float, spacing_mm: tuple[float, float]) -> NDArray[np.bool_]:
-    ry, rx = (max(1, round(radius_mm / s)) for s in spacing_mm)
-    y, x = np.ogrid[-ry : ry + 1, -rx : rx + 1]
-    disc: NDArray[np.bool_] = (y / ry) ** 2 + (x / rx) ** 2 <= 1.0
-    return disc
+def _arms(
+    hu: NDArray[np.int16],
+    distance: NDArray[np.float64],
+    spacing_mm: tuple[float, float],
+) -> NDArray[np.bool_]:
+    """Parts [y, x] that hold bone and are joined to the trunk by a neck: arms that lie at the sides.
+
+    Folds of fat are joined by necks too, but hold no bone.
+    """
+    cores, count = ndi.label(distance > _ARM_CORE_MM)
+    arms = np.zeros(hu.shape, dtype=bool)
+    if count < 2:
+        return arms
+    nearest = ndi.distance_transform_edt(cores == 0, return_distances=False, return_indices=True)
+    owner = cores[tuple(nearest)]
+    sizes = np.bincount(cores.ravel(), minlength=count + 1)
+    bone = np.bincount(owner[(hu > BONE_HU) & (distance > 0)], minlength=count + 1)
+    trunk = 1 + int(np.argmax(sizes[1:]))
+    for part in range(1, count + 1):
+        if part != trunk and bone[part] * spacing_mm[0] * spacing_mm[1] >= _ARM_BONE_MM2:
+            arms |= owner == part
+    return arms
 
 
 def body_mask(hu: NDArray[np.int16], spacing_mm: tuple[float, float]) -> NDArray[np.bool_]:
@@ -36,14 +57,17 @@ def body_mask(hu: NDArray[np.int16], spacing_mm: tuple[float, float]) -> NDArray
     margin = max(1, round(_OPENING_MM / min(spacing_mm))) + 1
     dense = np.pad(dense, margin, mode="edge")
     filled = ndi.binary_fill_holes(dense)
+    if filled.all():
+        return np.ones(hu.shape, dtype=bool)
     distance = ndi.distance_transform_edt(filled, sampling=spacing_mm)
-    core, count = ndi.label(distance > _OPENING_MM)
+    arms = _arms(np.pad(hu, margin, mode="edge"), distance, spacing_mm)
+    core, count = ndi.label((distance > _OPENING_MM) & ~arms)
     if count == 0:
         return np.zeros(hu.shape, dtype=bool)
     sizes = ndi.sum_labels(core > 0, core, np.arange(1, count + 1))
     trunk = core == 1 + int(np.argmax(sizes))
     grown = ndi.distance_transform_edt(~trunk, sampling=spacing_mm) <= _OPENING_MM + 0.01
-    body: NDArray[np.bool_] = (grown & filled)[margin:-margin, margin:-margin]
+    body: NDArray[np.bool_] = (grown & filled & ~arms)[margin:-margin, margin:-margin]
     if body.sum() * spacing_mm[0] * spacing_mm[1] < 2000.0:
         return np.zeros(hu.shape, dtype=bool)
     return body

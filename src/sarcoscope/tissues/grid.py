@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage as ndi
 
 from sarcoscope.tissues.compartments import GRID_MM, GRID_MULTIPLE
 
 AIR_HU = -1024.0
 _MARGIN_MM = 12.0
+_LARGEST = 512
+"""Pixels of a side (92 cm): no person is wider, whatever a header says of the spacing."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,15 @@ def place_on(body: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> GridPl
         held = np.flatnonzero(body.any(axis=1 - axis))
         low, high = float(held[0]) * step, float(held[-1]) * step
         count = int(np.ceil((high - low + 2 * _MARGIN_MM) / GRID_MM / GRID_MULTIPLE)) * GRID_MULTIPLE
+        count = min(count, _LARGEST)
         origin.append((low + high) / 2 - (count - 1) / 2 * GRID_MM)
         shape.append(count)
     return GridPlace((origin[0], origin[1]), (shape[0], shape[1]))
 
 
-def centred_place(body: NDArray[np.bool_], spacing_mm: tuple[float, float], shape: tuple[int, int]) -> GridPlace:
+def centred_place(
+    body: NDArray[np.bool_], spacing_mm: tuple[float, float], shape: tuple[int, int]
+) -> GridPlace:
     """A grid of a given shape with the same centre as :func:`place_on`."""
     own = place_on(body, spacing_mm)
     shift = [(own.shape[k] - shape[k]) / 2 * GRID_MM for k in (0, 1)]
@@ -54,7 +60,10 @@ def _axes(
     place: GridPlace, shape: tuple[int, int], spacing_mm: tuple[float, float]
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     return [
-        (place.origin_mm[k] + np.arange(place.shape[k]) * GRID_MM, np.arange(shape[k]) * spacing_mm[k])
+        (
+            place.origin_mm[k] + np.arange(place.shape[k], dtype=np.float64) * GRID_MM,
+            np.arange(shape[k], dtype=np.float64) * spacing_mm[k],
+        )
         for k in (0, 1)
     ]
 
@@ -75,8 +84,13 @@ def from_grid(
     values: NDArray[np.float32], place: GridPlace, shape: tuple[int, int], spacing_mm: tuple[float, float]
 ) -> NDArray[np.float32]:
     """Interpolate grid ``values`` [..., y, x] bilinearly onto the native pixels (zero beyond the grid)."""
-    rows, columns = (
-        _weights(native, grid, GRID_MM) for grid, native in _axes(place, shape, spacing_mm)
-    )
+    rows, columns = (_weights(native, grid, GRID_MM) for grid, native in _axes(place, shape, spacing_mm))
     out: NDArray[np.float32] = rows @ values @ columns.T
     return out
+
+
+def body_only(hu: NDArray[np.int16], body: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """HU [y, x] with air everywhere but on the body and two pixels around it."""
+    kept = np.array(hu, dtype=np.float32)
+    kept[~ndi.binary_dilation(body, iterations=2)] = AIR_HU
+    return kept

@@ -15,13 +15,15 @@ class TissueMask:
     indices: tuple[int, ...]
     """Slice indices, ascending."""
     labels: NDArray[np.uint8]
-    """[n, y, x] values of :class:`sarcoscope.anatomy.tissues.Tissue`; ``labels[k]`` is slice ``indices[k]``."""
+    """[n, y, x] values of :class:`sarcoscope.anatomy.tissues.Tissue`; ``labels[k]``: slice ``indices[k]``."""
     body: NDArray[np.bool_]
     """[n, y, x] the person: table, arms and air around excluded."""
     doubt: tuple[float, ...] = ()
     """Per slice 0..1: share of the muscle border on which the engine is unsure (empty: not known)."""
     models: tuple[tuple[str, str, str], ...] = ()
     """(name, version, sha256) of every model that took part."""
+    compartments: NDArray[np.uint8] | None = None
+    """[n, y, x] values of :class:`sarcoscope.tissues.compartments.Compartment`; None: not known."""
 
     def slice_labels(self, index: int) -> NDArray[np.uint8]:
         """Labels [y, x] of one slice index; KeyError when that slice was not segmented."""

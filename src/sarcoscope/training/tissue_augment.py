@@ -11,7 +11,7 @@ from scipy import ndimage as ndi
 from torch.nn import functional as nnf
 
 from sarcoscope.tissues.compartments import Compartment
-from sarcoscope.tissues.grid import AIR_HU, centred_place, to_grid
+from sarcoscope.tissues.grid import AIR_HU, body_only, centred_place, to_grid
 from sarcoscope.training.tissue_data import TissueCase
 
 CANVAS = (208, 288)
@@ -38,7 +38,6 @@ def make_canvas(case: TissueCase) -> Canvas:
     """Bring a case onto the grid."""
     body = case.compartments > 0
     place = centred_place(body, case.spacing_mm, CANVAS)
-    hu = np.where(ndi.binary_dilation(body, iterations=2), case.hu, AIR_HU).astype(np.float32)
     onehot = np.stack([case.compartments == k for k in Compartment]).astype(np.float32)
     onehot[0] -= 1.0  # beyond the slice: outside
     shares = to_grid(onehot, place, case.spacing_mm, 0.0)
@@ -52,7 +51,7 @@ def make_canvas(case: TissueCase) -> Canvas:
     reach = np.zeros(_BINS, dtype=np.float32)
     np.maximum.at(reach, ((angle + np.pi) / (2 * np.pi) * _BINS).astype(int) % _BINS, radius)
     reach = ndi.gaussian_filter1d(ndi.maximum_filter1d(reach, 5, mode="wrap"), 1.5, mode="wrap")
-    return Canvas(to_grid(hu, place, case.spacing_mm, AIR_HU), target, centre, reach)
+    return Canvas(to_grid(body_only(case.hu, body), place, case.spacing_mm, AIR_HU), target, centre, reach)
 
 
 def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int], knots: int) -> Floats:
@@ -69,7 +68,9 @@ def _ill_or_lean(canvas: Canvas, rng: np.random.Generator) -> Floats:
     if rng.random() < 0.4:
         share = np.full(hu.shape, rng.uniform(0.3, 1.0), dtype=np.float32)
         if rng.random() < 0.5:
-            share = np.clip(share + _smooth_noise(rng, (hu.shape[0], hu.shape[1]), int(rng.integers(4, 12))), 0, 1)
+            share = np.clip(
+                share + _smooth_noise(rng, (hu.shape[0], hu.shape[1]), int(rng.integers(4, 12))), 0, 1
+            )
         soft = rng.uniform(15, 65) + 6 * _smooth_noise(rng, (hu.shape[0], hu.shape[1]), 10)
         fat = cavity & (hu < 10) & (hu > -200)
         hu = np.where(fat, hu * (1 - share) + soft * share, hu)

@@ -7,6 +7,7 @@ output folder is kept, so that a broken run goes on where it stopped.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import time
 from pathlib import Path
@@ -17,9 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from sarcoscope.models.networks.tissue_unet import TissueUNet
+from sarcoscope.models.package import ModelPackage
 from sarcoscope.tissues.compartments import Compartment, network_input
 from sarcoscope.training.tissue_augment import Canvas, augmented, make_canvas
 from sarcoscope.training.tissue_data import TissueCase, folds, load_cases
+from sarcoscope.training.tissue_export import export_package, load_members, write_card
+from sarcoscope.training.tissue_scores import score_cases, summary
 
 MEMBERS = 4
 BATCH = 4
@@ -58,16 +62,18 @@ def train_member(canvases: list[Canvas], steps: int, seed: int) -> TissueUNet:
     rng = np.random.default_rng(seed)
     network = TissueUNet()
     average = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(EMA), use_buffers=True
+        network, avg_fn=lambda old, new, _: EMA * old + (1 - EMA) * new, use_buffers=True
     )
     optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps, pct_start=0.15)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, LEARNING_RATE, total_steps=steps, pct_start=0.15
+    )
     begin, total = time.monotonic(), 0.0
     for step in range(1, steps + 1):
         inputs, targets = _batch(canvases, rng)
         loss = compartment_loss(network(inputs), targets)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimiser.step()
         schedule.step()
@@ -76,8 +82,8 @@ def train_member(canvases: list[Canvas], steps: int, seed: int) -> TissueUNet:
         if step % 50 == 0:
             log.info("seed %d step %d loss %.4f %.0f s", seed, step, total / 50, time.monotonic() - begin)
             total = 0.0
-    trained: TissueUNet = average.module
-    return trained.eval()
+    network.load_state_dict(average.module.state_dict())
+    return network.eval()
 
 
 def train_all(cases: list[TissueCase], out: Path, steps: int) -> None:
@@ -96,6 +102,16 @@ def train_all(cases: list[TissueCase], out: Path, steps: int) -> None:
         )
 
 
+def export_and_score(cases: list[TissueCase], out: Path) -> None:
+    """Make the package ``out/package`` of the members in ``out``; its card has cross-validated figures."""
+    folder = out / "package"
+    persons = sorted({c.person for c in cases if c.trainable})
+    export_package(load_members(out), folder, persons)
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    card["figures"] = summary(score_cases(cases, ModelPackage(folder, card)))
+    write_card(folder, card)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Train and export."""
     parser = argparse.ArgumentParser(description="Train the compartment network.")
@@ -105,7 +121,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
-    train_all(load_cases(options.data), options.out, options.steps)
+    cases = load_cases(options.data)
+    train_all(cases, options.out, options.steps)
+    export_and_score(cases, options.out)
 
 
 if __name__ == "__main__":

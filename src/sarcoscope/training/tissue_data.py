@@ -6,6 +6,7 @@ import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -45,8 +46,8 @@ class TissueCase:
 
 def read_slice(path: Path) -> tuple[NDArray[np.generic], tuple[float, float]]:
     """[y, x] array and (y, x) spacing of a one-slice NIfTI file stored in LPS order."""
-    image = nib.load(path)
-    x, y, _ = (float(s) for s in image.header.get_zooms()[:3])
+    image = nib.Nifti1Image.from_filename(path)
+    x, y, _ = (float(s) for s in np.linalg.norm(image.affine[:3, :3], axis=0))
     return np.asarray(image.dataobj)[:, :, 0].T, (y, x)
 
 
@@ -58,11 +59,13 @@ def _fill(polygons: list[list[list[float]]], shape: tuple[int, int]) -> NDArray[
 
 
 def compartments_of(
-    hu: NDArray[np.int16], labels: NDArray[np.uint8], outlines: dict[str, list], spacing: tuple[float, float]
+    hu: NDArray[np.int16], labels: NDArray[np.uint8], outlines: dict[str, Any], spacing: tuple[float, float]
 ) -> NDArray[np.uint8]:
     """Compartments [y, x] of a slice from its outlines (O ring, C cavity, V vertebra) and label mask."""
     nested = {
-        k: (v if v and isinstance(v[0][0], list) else [v] if v else []) for k, v in outlines.items() if k in "OCV"
+        k: (v if v and isinstance(v[0][0], list) else [v] if v else [])
+        for k, v in outlines.items()
+        if k in "OCV"
     }
     ring, cavity, bone = (_fill(nested.get(k, []), hu.shape) for k in "OCV")
     body = body_mask(hu, spacing) | ring

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as nnf
@@ -28,7 +30,7 @@ class TissueUNet(nn.Module):
     def __init__(self, inputs: int = 3, classes: int = 5, widths: tuple[int, ...] = (32, 48, 80, 128)):
         super().__init__()
         sizes = (inputs * 4, *widths)
-        self.down = nn.ModuleList(_block(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.down = nn.ModuleList(_block(a, b) for a, b in pairwise(sizes))
         self.up = nn.ModuleList(
             _block(deep + skip, skip) for deep, skip in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )

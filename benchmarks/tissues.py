@@ -1,0 +1,39 @@
+"""Cross-validated tissue figures: ``python -m benchmarks.tissues --data DIR [--package DIR]``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sarcoscope.models.package import load_package, shipped_package
+from sarcoscope.tissues.segment import MODEL
+from sarcoscope.training.tissue_data import load_cases
+from sarcoscope.training.tissue_scores import CaseScore, score_case, summary
+
+
+def row(score: CaseScore) -> str:
+    dice = "  ".join(f"{score.dice[t]:.3f}" for t in ("muscle", "sat", "vat", "imat"))
+    kind = "unseen" if score.seen_by_none else "cv"
+    return (
+        f"{score.name:<16} {score.level:<11} {score.grade}  {kind:<6} {dice}  {score.muscle_iou:.3f}"
+        f"  {score.muscle_area_error * 100:+6.1f}  {score.doubt:.2f}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--package", type=Path, help="a package other than the shipped one")
+    options = parser.parse_args()
+    package = load_package(options.package) if options.package else shipped_package(MODEL)
+    scores = [score_case(case, package) for case in load_cases(options.data)]
+    print("References: hand-drawn by non-clinical readers; no radiologist has confirmed them.")
+    print("slice            level    grade  by     muscle  SAT    VAT    IMAT   IoU    SMA %  doubt")
+    for score in scores:
+        print(row(score))
+    for name, group in summary(scores).items():
+        print(f"\n{name}: " + ", ".join(f"{k} {v}" for k, v in group.items()))
+
+
+if __name__ == "__main__":
+    main()

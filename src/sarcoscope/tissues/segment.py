@@ -1,0 +1,137 @@
+"""Tissues of chosen slices: body, compartments by the network, tissues by HU on the native pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+
+from sarcoscope.anatomy.hu_bands import HuBand, default_bands
+from sarcoscope.anatomy.tissues import Tissue
+from sarcoscope.errors import SettingError
+from sarcoscope.imaging.volume import Volume
+from sarcoscope.models.package import ModelPackage, shipped_package
+from sarcoscope.tissues.body import body_mask
+from sarcoscope.tissues.compartments import Compartment, network_input
+from sarcoscope.tissues.grid import AIR_HU, body_only, from_grid, place_on, to_grid
+from sarcoscope.tissues.refine import refined_compartments, surface_distance
+from sarcoscope.tissues.tissue_mask import TissueMask
+
+MODEL = "tissue-compartments"
+RIM_MM = 2.0
+"""Skin, and pixels that hold air too: no tissue of ours (at least one pixel, on coarse grids too)."""
+_UNSURE = (0.2, 0.8)
+_GATES = (
+    (Compartment.RING, "muscle", Tissue.MUSCLE),
+    (Compartment.RING, "imat", Tissue.IMAT),
+    (Compartment.SKIN_SIDE, "sat", Tissue.SAT),
+    (Compartment.CAVITY, "vat", Tissue.VAT),
+)
+
+
+def gate_by_hu(
+    hu: NDArray[np.int16], compartments: NDArray[np.uint8], bands: Mapping[str, HuBand]
+) -> NDArray[np.uint8]:
+    """Tissue labels of pixels whose compartment and HU agree.
+
+    Args:
+        hu: [y, x] int16 HU.
+        compartments: [y, x] values of :class:`~sarcoscope.tissues.compartments.Compartment`.
+        bands: HU bands ``muscle, imat, sat, vat``.
+
+    Returns:
+        [y, x] values of :class:`~sarcoscope.anatomy.tissues.Tissue`.
+    """
+    labels = np.zeros(hu.shape, dtype=np.uint8)
+    for compartment, band, tissue in _GATES:
+        labels[(compartments == compartment) & bands[band].contains(hu)] = tissue
+    return labels
+
+
+def border_doubt(ring: NDArray[np.float32]) -> float:
+    """Share of the muscle border, on the network's grid, that lies in a broad zone of doubt.
+
+    Args:
+        ring: [y, x] probability of the muscle ring. A sharp border turns from 0 to 1 within two pixels;
+            where three or more pixels in a row are unsure there is no border to see.
+    """
+    inside = ring > 0.5
+    border = inside & ~ndi.binary_erosion(inside)
+    unsure = ndi.binary_erosion((ring > _UNSURE[0]) & (ring < _UNSURE[1]))
+    near = ndi.binary_dilation(unsure, iterations=2)
+    return float((border & near).sum() / max(1, border.sum()))
+
+
+def _segment_slice(
+    hu: NDArray[np.int16],
+    spacing_mm: tuple[float, float],
+    package: ModelPackage,
+    members: Sequence[int] | None,
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], float]:
+    """Compartments [y, x], body [y, x] and doubt of one slice."""
+    body = body_mask(hu, spacing_mm)
+    if not body.any():
+        return np.zeros(hu.shape, dtype=np.uint8), body, 0.0
+    place = place_on(body, spacing_mm)
+    image = network_input(to_grid(body_only(hu, body), place, spacing_mm, AIR_HU))[None]
+    every = package.run(image=image)[0][:, 0]
+    mean = (every if members is None else every[list(members)]).mean(axis=0)
+    shares = from_grid(mean, place, (hu.shape[0], hu.shape[1]), spacing_mm)
+    return refined_compartments(hu, shares, body, spacing_mm), body, border_doubt(mean[Compartment.RING])
+
+
+def _checked(indices: Sequence[int], n_slices: int) -> tuple[int, ...]:
+    wrong = [i for i in indices if not 0 <= i < n_slices]
+    if wrong:
+        raise SettingError(f"Slice {wrong[0]} does not lie in this series, which has {n_slices} slices.")
+    return tuple(sorted({int(i) for i in indices}))
+
+
+def _checked_members(members: Sequence[int] | None, package: ModelPackage) -> None:
+    count = len(package.card["members"])
+    if members is not None and (not members or any(not 0 <= m < count for m in members)):
+        raise SettingError(f"The tissue model has {count} members, numbered from 0.")
+
+
+def segment_slices(
+    volume: Volume,
+    indices: Sequence[int],
+    *,
+    bands: Mapping[str, HuBand] | None = None,
+    members: Sequence[int] | None = None,
+    progress: Callable[[str, float], None] | None = None,
+    package: ModelPackage | None = None,
+) -> TissueMask:
+    """Muscle, SAT, VAT and IMAT on chosen slices.
+
+    Args:
+        volume: HU [z, y, x].
+        indices: slice indices; answered ascending, each once.
+        bands: HU bands that replace the shipped ones, by name.
+        members: members of the network ensemble to average (None: all).
+        progress: called with ``("tissues", fraction)``.
+        package: a compartment model other than the shipped one.
+
+    Raises:
+        SettingError: an index outside the volume, or a member that the model does not have.
+        ModelError: the shipped model is missing or damaged.
+    """
+    chosen = _checked(indices, volume.n_slices)
+    package = package or shipped_package(MODEL)
+    _checked_members(members, package)
+    limits = {**default_bands(), **(bands or {})}
+    spacing = volume.geometry.spacing_mm[1:]
+    shape = (len(chosen), *volume.hu.shape[1:])
+    labels, compartments = np.zeros(shape, dtype=np.uint8), np.zeros(shape, dtype=np.uint8)
+    body, doubt = np.zeros(shape, dtype=bool), []
+    for k, index in enumerate(chosen):
+        hu = volume.hu[index]
+        compartments[k], body[k], unsure = _segment_slice(hu, spacing, package, members)
+        labels[k] = gate_by_hu(hu, compartments[k], limits)
+        labels[k][surface_distance(body[k], spacing) <= max(RIM_MM, *spacing)] = Tissue.BACKGROUND
+        doubt.append(unsure)
+        if progress is not None:
+            progress("tissues", (k + 1) / len(chosen))
+    return TissueMask(chosen, labels, body, tuple(doubt), (package.reference,), compartments)

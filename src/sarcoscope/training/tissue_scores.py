@@ -1,0 +1,108 @@
+"""Cross-validated scores of the tissue masks against the reference slices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sarcoscope.anatomy.tissues import TISSUES, tissue_name
+from sarcoscope.imaging.volume import Geometry, SliceSource, Volume
+from sarcoscope.models.package import ModelPackage
+from sarcoscope.tissues.segment import segment_slices
+from sarcoscope.training.tissue_data import BONE_LABEL, TissueCase
+
+MAIN_LEVELS = ("L2", "L3", "L4", "L3/L4 disc")
+"""The slices of which the bars speak."""
+
+
+@dataclass(frozen=True)
+class CaseScore:
+    """How well one reference slice was measured."""
+
+    name: str
+    level: str
+    grade: str
+    dice: dict[str, float]
+    muscle_iou: float
+    muscle_area_error: float
+    """(measured - reference) / reference"""
+    doubt: float
+    seen_by_none: bool
+    """A ``m_*`` case: no member was trained on it, all are averaged."""
+
+
+def slice_volume(case: TissueCase) -> Volume:
+    """A volume of one slice, HU [1, y, x]."""
+    geometry = Geometry((5.0, *case.spacing_mm), np.eye(3), np.zeros((1, 3)))
+    return Volume(case.hu[None], geometry, (SliceSource(),))
+
+
+def held_out_members(case: TissueCase, package: ModelPackage) -> list[int] | None:
+    """Members that never saw the case's person; None where no member did (then all are averaged)."""
+    if not case.trainable:
+        return None
+    held = [k for k, m in enumerate(package.card["members"]) if case.person in m["held_out"]]
+    if not held:
+        raise ValueError(f"every member has seen {case.person}")
+    return held
+
+
+def overlap(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> tuple[float, float]:
+    """Dice and IoU of two masks of the same shape (1 when both are empty)."""
+    both, either = int((found & truth).sum()), int((found | truth).sum())
+    return (1.0, 1.0) if either == 0 else (2 * both / (both + either), both / either)
+
+
+def score_case(case: TissueCase, package: ModelPackage) -> CaseScore:
+    """Score one slice by members that never saw its person; bone is left out."""
+    members = held_out_members(case, package)
+    mask = segment_slices(slice_volume(case), [0], members=members, package=package)
+    counted = case.labels != BONE_LABEL
+    pairs = {tissue_name(t): ((mask.labels[0] == t) & counted, case.labels == t) for t in TISSUES}
+    found, truth = pairs["muscle"]
+    return CaseScore(
+        case.name,
+        case.level,
+        case.grade,
+        {name: overlap(*pair)[0] for name, pair in pairs.items()},
+        overlap(found, truth)[1],
+        float(found.sum() / truth.sum() - 1.0),
+        mask.doubt[0],
+        members is None,
+    )
+
+
+def score_cases(cases: Sequence[TissueCase], package: ModelPackage) -> list[CaseScore]:
+    """Score every case."""
+    return [score_case(c, package) for c in cases]
+
+
+def _group(scores: Sequence[CaseScore]) -> dict[str, Any]:
+    errors = [abs(s.muscle_area_error) * 100 for s in scores]
+    return {
+        "n": len(scores),
+        "dice_median": {t: round(median(s.dice[t] for s in scores), 3) for t in scores[0].dice},
+        "muscle_dice_worst": round(min(s.dice["muscle"] for s in scores), 3),
+        "sma_error_percent_mean": round(fmean(errors), 1),
+        "sma_error_percent_median": round(median(errors), 1),
+        "sma_error_percent_worst": round(max(errors), 1),
+        "muscle_iou_at_least_0.9_share": round(fmean(s.muscle_iou >= 0.9 for s in scores), 2),
+    }
+
+
+def summary(scores: Sequence[CaseScore]) -> dict[str, Any]:
+    """Figures by group of slices: L2-L4 (also cross-validated and unseen apart) and each other level."""
+    main = [s for s in scores if s.level in MAIN_LEVELS]
+    groups = {
+        "L2-L4": main,
+        "L2-L4 cross-validated": [s for s in main if not s.seen_by_none],
+        "L2-L4 m_* (all members, none saw them)": [s for s in main if s.seen_by_none],
+        "L2-L4 grades A and B": [s for s in main if s.grade in "AB"],
+        **{level: [s for s in scores if s.level == level] for level in ("T12", "L1", "L5")},
+    }
+    return {name: _group(group) for name, group in groups.items() if group}
