@@ -16,6 +16,7 @@ from sarcoscope.errors import SettingError
 from sarcoscope.models.package import shipped_package
 from sarcoscope.tissues import segment_slices
 from sarcoscope.tissues.compartments import Compartment
+from sarcoscope.tissues.refine import floating_parts, reach_bone, small_parts
 from sarcoscope.tissues.segment import MODEL, border_doubt, gate_by_hu
 
 HU = st.integers(-1024, 3071)
@@ -50,6 +51,25 @@ def test_sharp_border_has_no_doubt_and_a_ramp_has() -> None:
     assert border_doubt(sharp) == 0.0
     assert border_doubt(ramp) > 0.5
     assert border_doubt(np.zeros((8, 8), dtype=np.float32)) == 0.0
+
+
+def test_muscle_reaches_over_a_seam_but_not_through_bone() -> None:
+    compartments = np.array([[2, 2, 4, 4, 4, 4, 4, 4]], dtype=np.uint8)
+    muscle = np.array([[1, 1, 1, 1, 1, 0, 1, 1]], dtype=bool)
+    assert reach_bone(compartments, muscle, (1.0, 1.0)).tolist() == [[2, 2, 2, 2, 4, 4, 4, 4]]
+
+
+def test_parts_that_are_small_or_float_are_found() -> None:
+    ring = np.zeros((40, 60), dtype=bool)
+    ring[5:30, 5:30], ring[5:10, 40:45], ring[20:30, 45:55], ring[33, 33] = True, True, True, True
+    inner = np.zeros_like(ring)
+    inner[24:28, 56:58] = True
+    assert np.argwhere(small_parts(ring, 2.0, 1.0)).tolist() == [[33, 33]]
+    floating = floating_parts(ring, inner)
+    assert floating[7, 42]
+    assert floating[33, 33]
+    assert not floating[10, 10]
+    assert not floating[25, 50]
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,13 @@ BONE_HU = 250
 _ARM_CORE_MM = 12.0
 """An arm is thicker than twice this, and its bridge to the trunk is thinner."""
 _ARM_BONE_MM2 = 40.0
+_SMALLEST_BODY_MM2 = 2000.0
 _OPENING_MM = 5.0
 """Things thinner than twice this (table tops, tubes, sheets) are parted from the trunk."""
+
+
+def _large_enough(pixels: int, spacing_mm: tuple[float, float]) -> bool:
+    return pixels * spacing_mm[0] * spacing_mm[1] >= _SMALLEST_BODY_MM2
 
 
 def _arms(
@@ -53,12 +58,12 @@ def body_mask(hu: NDArray[np.int16], spacing_mm: tuple[float, float]) -> NDArray
         larger than 20 cm2.
     """
     dense = hu > BODY_HU
-    # a border of air, so that bodies cut by the field of view are filled and opened like any other
+    # the edge goes on beyond the picture, so that a body cut by the field of view is not opened there
     margin = max(1, round(_OPENING_MM / min(spacing_mm))) + 1
     dense = np.pad(dense, margin, mode="edge")
     filled = ndi.binary_fill_holes(dense)
     if filled.all():
-        return np.ones(hu.shape, dtype=bool)
+        return np.full(hu.shape, _large_enough(hu.size, spacing_mm))
     distance = ndi.distance_transform_edt(filled, sampling=spacing_mm)
     arms = _arms(np.pad(hu, margin, mode="edge"), distance, spacing_mm)
     core, count = ndi.label((distance > _OPENING_MM) & ~arms)
@@ -68,6 +73,6 @@ def body_mask(hu: NDArray[np.int16], spacing_mm: tuple[float, float]) -> NDArray
     trunk = core == 1 + int(np.argmax(sizes))
     grown = ndi.distance_transform_edt(~trunk, sampling=spacing_mm) <= _OPENING_MM + 0.01
     body: NDArray[np.bool_] = (grown & filled & ~arms)[margin:-margin, margin:-margin]
-    if body.sum() * spacing_mm[0] * spacing_mm[1] < 2000.0:
+    if not _large_enough(int(body.sum()), spacing_mm):
         return np.zeros(hu.shape, dtype=bool)
     return body

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
+from scipy.sparse import csr_array
 
 from sarcoscope.tissues.compartments import GRID_MM, GRID_MULTIPLE
 
@@ -46,14 +47,11 @@ def centred_place(
     return GridPlace((own.origin_mm[0] + shift[0], own.origin_mm[1] + shift[1]), shape)
 
 
-def _weights(
-    target_mm: NDArray[np.float64], source_mm: NDArray[np.float64], width_mm: float
-) -> NDArray[np.float32]:
+def _weights(target_mm: NDArray[np.float64], source_mm: NDArray[np.float64], width_mm: float) -> csr_array:
     """Triangle weights [target, source]; rows of targets beyond the source are zero."""
     weights = np.clip(1.0 - np.abs(target_mm[:, None] - source_mm[None, :]) / width_mm, 0.0, None)
     total = weights.sum(axis=1, keepdims=True)
-    scaled: NDArray[np.float32] = (weights / np.where(total > 0, total, 1.0)).astype(np.float32)
-    return scaled
+    return csr_array((weights / np.where(total > 0, total, 1.0)).astype(np.float32))
 
 
 def _axes(
@@ -68,25 +66,28 @@ def _axes(
     ]
 
 
+def _resampled(values: NDArray[np.float32], rows: csr_array, columns: csr_array) -> NDArray[np.float32]:
+    """Apply weights along both axes of ``values`` [channel, y, x]."""
+    return np.stack([(columns @ (rows @ plane).T).T for plane in values])
+
+
 def to_grid(
     values: NDArray[np.float32], place: GridPlace, spacing_mm: tuple[float, float], fill: float
 ) -> NDArray[np.float32]:
-    """Average native pixels ``values`` [..., y, x] onto the grid; ``fill`` where the slice ends."""
+    """Average native pixels ``values`` [channel, y, x] onto the grid; ``fill`` where the slice ends."""
     axes = _axes(place, (values.shape[-2], values.shape[-1]), spacing_mm)
     rows, columns = (
         _weights(grid, native, max(GRID_MM, spacing_mm[k])) for k, (grid, native) in enumerate(axes)
     )
-    out: NDArray[np.float32] = rows @ (values - np.float32(fill)) @ columns.T + np.float32(fill)
-    return out
+    return _resampled(values - np.float32(fill), rows, columns) + np.float32(fill)
 
 
 def from_grid(
     values: NDArray[np.float32], place: GridPlace, shape: tuple[int, int], spacing_mm: tuple[float, float]
 ) -> NDArray[np.float32]:
-    """Interpolate grid ``values`` [..., y, x] bilinearly onto the native pixels (zero beyond the grid)."""
+    """Interpolate grid ``values`` [channel, y, x] bilinearly onto the native pixels (zero beyond it)."""
     rows, columns = (_weights(native, grid, GRID_MM) for grid, native in _axes(place, shape, spacing_mm))
-    out: NDArray[np.float32] = rows @ values @ columns.T
-    return out
+    return _resampled(values, rows, columns)
 
 
 def body_only(hu: NDArray[np.int16], body: NDArray[np.bool_]) -> NDArray[np.float32]:

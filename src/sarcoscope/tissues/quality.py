@@ -51,10 +51,11 @@ def _truncated_share(body: Mask, padding: Mask | None) -> float:
     beyond[[0, -1], :] = beyond[:, [0, -1]] = True
     if padding is not None:
         beyond |= ndi.binary_dilation(padding, iterations=2)
-    elif not body[[0, 0, -1, -1], [0, -1, 0, -1]].any():
+    elif rows == columns:
         y, x = np.ogrid[:rows, :columns]
         radius = np.hypot(y - (rows - 1) / 2, x - (columns - 1) / 2)
-        beyond |= radius >= min(rows, columns) / 2 - 2
+        if not body[radius > rows / 2 + 1].any():
+            beyond |= radius >= rows / 2 - 2
     return float((outline & beyond).sum() / outline.sum())
 
 

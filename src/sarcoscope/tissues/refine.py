@@ -10,6 +10,8 @@ from sarcoscope.tissues.compartments import Compartment
 
 _SKIN_MM = 2.0
 """Nearer to the surface there is skin, never muscle."""
+_CORTEX_MM = 2.0
+"""How far the network's bone reaches over the cortex into muscle."""
 _ISLAND_MM2 = 60.0
 """Ring pieces that are smaller are no muscle (a psoas has several cm2)."""
 
@@ -52,31 +54,57 @@ def floating_parts(ring: NDArray[np.bool_], inner: NDArray[np.bool_]) -> NDArray
     return floating
 
 
+def _likeliest_inside(shares: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The likeliest compartment [y, x] but for ``OUTSIDE`` (faster than argmax over the first axis)."""
+    best = np.full(shares.shape[1:], 1, dtype=np.uint8)
+    top = shares[1].copy()
+    for k in range(2, len(shares)):
+        better = shares[k] > top
+        best[better] = k
+        np.maximum(top, shares[k], out=top)
+    return best
+
+
 def refined_compartments(
-    hu: NDArray[np.int16],
     shares: NDArray[np.float32],
-    body: NDArray[np.bool_],
+    depth_mm: NDArray[np.float64],
     spacing_mm: tuple[float, float],
 ) -> NDArray[np.uint8]:
     """Compartments [y, x] of a slice.
 
     Args:
-        hu: [y, x] int16 HU.
         shares: [class, y, x] probabilities on the native pixels.
-        body: [y, x]; nothing lies outside it.
+        depth_mm: [y, x] distance from the surface (:func:`surface_distance`), 0 outside the body.
         spacing_mm: (y, x) pixel spacing.
     """
-    inner = shares[1:]
-    best: NDArray[np.uint8] = (1 + inner.argmax(axis=0)).astype(np.uint8)
+    best = _likeliest_inside(shares)
     best[shares[Compartment.OUTSIDE] > 0.5] = Compartment.OUTSIDE
-    no_ring = inner.copy()
-    no_ring[Compartment.RING - 1] = -1.0
-    second = (1 + no_ring.argmax(axis=0)).astype(np.uint8)
     ring = best == Compartment.RING
-    skin = ring & (surface_distance(body, spacing_mm) < _SKIN_MM)
+    skin = ring & (depth_mm < _SKIN_MM)
     islands = small_parts(ring & ~skin, _ISLAND_MM2, spacing_mm[0] * spacing_mm[1])
     islands |= floating_parts(ring & ~skin & ~islands, best >= Compartment.CAVITY)
     best[skin] = Compartment.SKIN_SIDE
-    best[islands] = second[islands]
-    best[~body] = Compartment.OUTSIDE
+    others = shares[:, islands]
+    others[[Compartment.OUTSIDE, Compartment.RING]] = -1.0
+    best[islands] = others.argmax(axis=0)
+    best[depth_mm == 0] = Compartment.OUTSIDE
     return best
+
+
+def reach_bone(
+    compartments: NDArray[np.uint8], muscle_hu: NDArray[np.bool_], spacing_mm: tuple[float, float]
+) -> NDArray[np.uint8]:
+    """Let muscle go up to the cortex, where the network's smooth bone outline covers a seam of it.
+
+    Args:
+        compartments: [y, x].
+        muscle_hu: [y, x] pixels in the muscle band.
+        spacing_mm: (y, x) pixel spacing.
+    """
+    ring = compartments == Compartment.RING
+    seam = (compartments == Compartment.BONE) & muscle_hu
+    steps = max(1, round(_CORTEX_MM / min(spacing_mm)))
+    reached = ndi.binary_dilation(ring & muscle_hu, iterations=steps, mask=seam | ring)
+    answer = compartments.copy()
+    answer[reached & seam] = Compartment.RING
+    return answer

@@ -16,7 +16,7 @@ from sarcoscope.models.package import ModelPackage, shipped_package
 from sarcoscope.tissues.body import body_mask
 from sarcoscope.tissues.compartments import Compartment, network_input
 from sarcoscope.tissues.grid import AIR_HU, body_only, from_grid, place_on, to_grid
-from sarcoscope.tissues.refine import refined_compartments, surface_distance
+from sarcoscope.tissues.refine import reach_bone, refined_compartments, surface_distance
 from sarcoscope.tissues.tissue_mask import TissueMask
 
 MODEL = "tissue-compartments"
@@ -64,22 +64,26 @@ def border_doubt(ring: NDArray[np.float32]) -> float:
     return float((border & near).sum() / max(1, border.sum()))
 
 
-def _segment_slice(
+def _probabilities(
     hu: NDArray[np.int16],
+    body: NDArray[np.bool_],
     spacing_mm: tuple[float, float],
     package: ModelPackage,
     members: Sequence[int] | None,
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_], float]:
-    """Compartments [y, x], body [y, x] and doubt of one slice."""
-    body = body_mask(hu, spacing_mm)
-    if not body.any():
-        return np.zeros(hu.shape, dtype=np.uint8), body, 0.0
+) -> NDArray[np.float32]:
+    """Mean probabilities of the members [class, y, x] on the network's grid."""
     place = place_on(body, spacing_mm)
-    image = network_input(to_grid(body_only(hu, body), place, spacing_mm, AIR_HU))[None]
+    image = network_input(to_grid(body_only(hu, body)[None], place, spacing_mm, AIR_HU))
     every = package.run(image=image)[0][:, 0]
-    mean = (every if members is None else every[list(members)]).mean(axis=0)
-    shares = from_grid(mean, place, (hu.shape[0], hu.shape[1]), spacing_mm)
-    return refined_compartments(hu, shares, body, spacing_mm), body, border_doubt(mean[Compartment.RING])
+    mean: NDArray[np.float32] = (every if members is None else every[list(members)]).mean(axis=0)
+    return mean
+
+
+def _native(
+    shares: NDArray[np.float32], body: NDArray[np.bool_], spacing_mm: tuple[float, float]
+) -> NDArray[np.float32]:
+    """Probabilities on the slice's own pixels."""
+    return from_grid(shares, place_on(body, spacing_mm), (body.shape[0], body.shape[1]), spacing_mm)
 
 
 def _checked(indices: Sequence[int], n_slices: int) -> tuple[int, ...]:
@@ -127,10 +131,16 @@ def segment_slices(
     labels, compartments = np.zeros(shape, dtype=np.uint8), np.zeros(shape, dtype=np.uint8)
     body, doubt = np.zeros(shape, dtype=bool), []
     for k, index in enumerate(chosen):
-        hu = volume.hu[index]
-        compartments[k], body[k], unsure = _segment_slice(hu, spacing, package, members)
-        labels[k] = gate_by_hu(hu, compartments[k], limits)
-        labels[k][surface_distance(body[k], spacing) <= max(RIM_MM, *spacing)] = Tissue.BACKGROUND
+        hu, unsure = volume.hu[index], 0.0
+        body[k] = body_mask(hu, spacing)
+        if body[k].any():
+            depth = surface_distance(body[k], spacing)
+            mean = _probabilities(hu, body[k], spacing, package, members)
+            parts = refined_compartments(_native(mean, body[k], spacing), depth, spacing)
+            compartments[k] = reach_bone(parts, limits["muscle"].contains(hu), spacing)
+            labels[k] = gate_by_hu(hu, compartments[k], limits)
+            labels[k][depth <= max(RIM_MM, *spacing)] = Tissue.BACKGROUND
+            unsure = border_doubt(mean[Compartment.RING])
         doubt.append(unsure)
         if progress is not None:
             progress("tissues", (k + 1) / len(chosen))

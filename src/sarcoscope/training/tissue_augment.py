@@ -43,6 +43,7 @@ def make_canvas(case: TissueCase) -> Canvas:
     shares = to_grid(onehot, place, case.spacing_mm, 0.0)
     shares[0] += 1.0
     target = shares.argmax(axis=0).astype(np.uint8)
+    hu = to_grid(body_only(case.hu, body)[None], place, case.spacing_mm, AIR_HU)[0]
     inner = target >= Compartment.RING
     y, x = np.nonzero(inner)
     centre = (float(y.mean()), float(x.mean()))
@@ -51,7 +52,7 @@ def make_canvas(case: TissueCase) -> Canvas:
     reach = np.zeros(_BINS, dtype=np.float32)
     np.maximum.at(reach, ((angle + np.pi) / (2 * np.pi) * _BINS).astype(int) % _BINS, radius)
     reach = ndi.gaussian_filter1d(ndi.maximum_filter1d(reach, 5, mode="wrap"), 1.5, mode="wrap")
-    return Canvas(to_grid(body_only(case.hu, body), place, case.spacing_mm, AIR_HU), target, centre, reach)
+    return Canvas(hu, target, centre, reach)
 
 
 def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int], knots: int) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,17 +58,19 @@ def export_package(members: Sequence[Mapping[str, Any]], folder: Path, persons: 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model.onnx"
     height, width = (torch.export.Dim(n, min=2, max=64) * GRID_MULTIPLE for n in ("rows16", "columns16"))
-    program = torch.onnx.export(
-        _Ensemble([_network(m) for m in members]).eval(),
-        (torch.zeros(1, len(WINDOWS), 144, 208),),
-        input_names=["image"],
-        output_names=["probability"],
-        dynamic_shapes={"image": {2: height, 3: width}},
-        opset_version=_OPSET + 1,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of the exporter, about itself
+        program = torch.onnx.export(
+            _Ensemble([_network(m) for m in members]).eval(),
+            (torch.zeros(1, len(WINDOWS), 144, 208),),
+            input_names=["image"],
+            output_names=["probability"],
+            dynamic_shapes={"image": {2: height, 3: width}},
+            opset_version=_OPSET + 1,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
     if program is None:
         raise RuntimeError("the exporter answered no model")
     program.save(str(path), external_data=False)
