@@ -16,7 +16,7 @@ from sarcoscope.errors import SettingError
 from sarcoscope.models.package import shipped_package
 from sarcoscope.tissues import segment_slices
 from sarcoscope.tissues.compartments import Compartment
-from sarcoscope.tissues.refine import floating_parts, reach_bone, small_parts
+from sarcoscope.tissues.refine import fat_to_its_side, floating_parts, reach_bone, small_parts
 from sarcoscope.tissues.segment import MODEL, border_doubt, gate_by_hu
 
 HU = st.integers(-1024, 3071)
@@ -57,6 +57,13 @@ def test_muscle_reaches_over_a_seam_but_not_through_bone() -> None:
     compartments = np.array([[2, 2, 4, 4, 4, 4, 4, 4]], dtype=np.uint8)
     muscle = np.array([[1, 1, 1, 1, 1, 0, 1, 1]], dtype=bool)
     assert reach_bone(compartments, muscle, (1.0, 1.0)).tolist() == [[2, 2, 2, 2, 4, 4, 4, 4]]
+
+
+def test_fat_at_the_border_of_the_ring_goes_to_its_side_and_fat_within_stays() -> None:
+    compartments = np.array([[1, 1, 2, 2, 2, 2, 2, 3, 3]], dtype=np.uint8)
+    fat = np.array([[1, 1, 1, 0, 1, 0, 1, 1, 1]], dtype=bool)
+    assert fat_to_its_side(compartments, fat, (1.0, 1.0)).tolist() == [[1, 1, 1, 2, 2, 2, 3, 3, 3]]
+    assert np.array_equal(fat_to_its_side(compartments, fat, (3.0, 3.0)), compartments)
 
 
 def test_parts_that_are_small_or_float_are_found() -> None:

@@ -12,6 +12,8 @@ _SKIN_MM = 2.0
 """Nearer to the surface there is skin, never muscle."""
 _CORTEX_MM = 2.0
 """How far the network's bone reaches over the cortex into muscle."""
+_FAT_EDGE_MM = 1.0
+"""How far the network's smooth ring reaches over the edge of muscle into the fat beside it."""
 _ISLAND_MM2 = 60.0
 """Ring pieces that are smaller are no muscle (a psoas has several cm2)."""
 
@@ -107,4 +109,26 @@ def reach_bone(
     reached = ndi.binary_dilation(ring & muscle_hu, iterations=steps, mask=seam | ring)
     answer = compartments.copy()
     answer[reached & seam] = Compartment.RING
+    return answer
+
+
+def fat_to_its_side(
+    compartments: NDArray[np.uint8], fat_hu: NDArray[np.bool_], spacing_mm: tuple[float, float]
+) -> NDArray[np.uint8]:
+    """Give fat at the very border of the ring back to the fat that it continues (SAT or VAT, not IMAT).
+
+    Args:
+        compartments: [y, x].
+        fat_hu: [y, x] pixels in the fat band.
+        spacing_mm: (y, x) pixel spacing; on pixels coarser than the seam nothing is changed.
+    """
+    answer = compartments.copy()
+    steps = round(_FAT_EDGE_MM / min(spacing_mm))
+    if steps == 0:
+        return answer
+    seam = (compartments == Compartment.RING) & fat_hu
+    for side in (Compartment.SKIN_SIDE, Compartment.CAVITY):
+        fat = (compartments == side) & fat_hu
+        reached = ndi.binary_dilation(fat, iterations=steps, mask=fat | seam)
+        answer[reached & seam & (answer == Compartment.RING)] = side
     return answer

@@ -16,7 +16,7 @@ from sarcoscope.models.package import ModelPackage, shipped_package
 from sarcoscope.tissues.body import body_mask
 from sarcoscope.tissues.compartments import Compartment, network_input
 from sarcoscope.tissues.grid import AIR_HU, body_only, from_grid, place_on, to_grid
-from sarcoscope.tissues.refine import reach_bone, refined_compartments, surface_distance
+from sarcoscope.tissues.refine import fat_to_its_side, reach_bone, refined_compartments, surface_distance
 from sarcoscope.tissues.tissue_mask import TissueMask
 
 MODEL = "tissue-compartments"
@@ -137,7 +137,8 @@ def segment_slices(
             depth = surface_distance(body[k], spacing)
             mean = _probabilities(hu, body[k], spacing, package, members)
             parts = refined_compartments(_native(mean, body[k], spacing), depth, spacing)
-            compartments[k] = reach_bone(parts, limits["muscle"].contains(hu), spacing)
+            parts = reach_bone(parts, limits["muscle"].contains(hu), spacing)
+            compartments[k] = fat_to_its_side(parts, limits["imat"].contains(hu), spacing)
             labels[k] = gate_by_hu(hu, compartments[k], limits)
             labels[k][depth <= max(RIM_MM, *spacing)] = Tissue.BACKGROUND
             unsure = border_doubt(mean[Compartment.RING])

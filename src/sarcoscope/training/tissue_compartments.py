@@ -56,14 +56,18 @@ def _batch(canvases: list[Canvas], rng: np.random.Generator) -> tuple[Tensor, Te
     return torch.from_numpy(inputs), torch.from_numpy(targets)
 
 
+def _moving_average(old: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
+    """Exponential moving average that forgets the first steps quickly."""
+    decay = min(EMA, (1 + int(count)) / (10 + int(count)))
+    return decay * old + (1 - decay) * new
+
+
 def train_member(canvases: list[Canvas], steps: int, seed: int) -> TissueUNet:
     """Train one member on canvases; returns the running average of its weights."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     network = TissueUNet()
-    average = torch.optim.swa_utils.AveragedModel(
-        network, avg_fn=lambda old, new, _: EMA * old + (1 - EMA) * new, use_buffers=True
-    )
+    average = torch.optim.swa_utils.AveragedModel(network, avg_fn=_moving_average, use_buffers=True)
     optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, LEARNING_RATE, total_steps=steps, pct_start=0.15
