@@ -17,6 +17,15 @@ _OPENING_MM = 5.0
 """Things thinner than twice this (table tops, tubes, sheets) are parted from the trunk."""
 
 
+def bounding_box(mask: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
+    """Slices (y, x) of the smallest box round a mask [y, x] that is not empty, wider by ``margin`` pixels."""
+    spans = []
+    for axis in (0, 1):
+        held = np.flatnonzero(mask.any(axis=1 - axis))
+        spans.append(slice(max(0, int(held[0]) - margin), int(held[-1]) + margin + 1))
+    return spans[0], spans[1]
+
+
 def _large_enough(pixels: int, spacing_mm: tuple[float, float]) -> bool:
     return pixels * spacing_mm[0] * spacing_mm[1] >= _SMALLEST_BODY_MM2
 
@@ -71,8 +80,10 @@ def body_mask(hu: NDArray[np.int16], spacing_mm: tuple[float, float]) -> NDArray
         return np.zeros(hu.shape, dtype=bool)
     sizes = ndi.sum_labels(core > 0, core, np.arange(1, count + 1))
     trunk = core == 1 + int(np.argmax(sizes))
-    grown = ndi.distance_transform_edt(~trunk, sampling=spacing_mm) <= _OPENING_MM + 0.01
-    body: NDArray[np.bool_] = (grown & filled & ~arms)[margin:-margin, margin:-margin]
+    box = bounding_box(trunk, margin)
+    body = np.zeros(filled.shape, dtype=bool)
+    body[box] = ndi.distance_transform_edt(~trunk[box], sampling=spacing_mm) <= _OPENING_MM + 0.01
+    body = (body & filled & ~arms)[margin:-margin, margin:-margin]
     if not _large_enough(int(body.sum()), spacing_mm):
         return np.zeros(hu.shape, dtype=bool)
     return body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from sarcoscope.anatomy.tissues import Tissue
 from sarcoscope.errors import SettingError
 from sarcoscope.imaging.volume import Volume
 from sarcoscope.models.package import ModelPackage, shipped_package
-from sarcoscope.tissues.body import body_mask
+from sarcoscope.tissues.body import body_mask, bounding_box
 from sarcoscope.tissues.compartments import Compartment, network_input
 from sarcoscope.tissues.grid import AIR_HU, body_only, from_grid, place_on, to_grid
 from sarcoscope.tissues.refine import fat_to_its_side, reach_bone, refined_compartments, surface_distance
@@ -64,26 +65,33 @@ def border_doubt(ring: NDArray[np.float32]) -> float:
     return float((border & near).sum() / max(1, border.sum()))
 
 
-def _probabilities(
-    hu: NDArray[np.int16],
-    body: NDArray[np.bool_],
-    spacing_mm: tuple[float, float],
-    package: ModelPackage,
-    members: Sequence[int] | None,
+def _mean(
+    package: ModelPackage, members: Sequence[int] | None, image: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Mean probabilities of the members [class, y, x] on the network's grid."""
-    place = place_on(body, spacing_mm)
-    image = network_input(to_grid(body_only(hu, body)[None], place, spacing_mm, AIR_HU))
+    """Mean probabilities of the members [class, y, x] for an input [1, channel, y, x]."""
     every = package.run(image=image)[0][:, 0]
     mean: NDArray[np.float32] = (every if members is None else every[list(members)]).mean(axis=0)
     return mean
 
 
-def _native(
-    shares: NDArray[np.float32], body: NDArray[np.bool_], spacing_mm: tuple[float, float]
-) -> NDArray[np.float32]:
-    """Probabilities on the slice's own pixels."""
-    return from_grid(shares, place_on(body, spacing_mm), (body.shape[0], body.shape[1]), spacing_mm)
+def _segment_body(
+    hu: NDArray[np.int16],
+    body: NDArray[np.bool_],
+    spacing_mm: tuple[float, float],
+    bands: Mapping[str, HuBand],
+    network: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], float]:
+    """Compartments [y, x], tissues [y, x] and doubt of a slice that was cut out around the body."""
+    place = place_on(body, spacing_mm)
+    shares = network(network_input(to_grid(body_only(hu, body)[None], place, spacing_mm, AIR_HU)))
+    depth = surface_distance(body, spacing_mm)
+    native = from_grid(shares, place, (hu.shape[0], hu.shape[1]), spacing_mm)
+    parts = refined_compartments(native, depth, spacing_mm)
+    parts = reach_bone(parts, bands["muscle"].contains(hu), spacing_mm)
+    parts = fat_to_its_side(parts, bands["imat"].contains(hu), spacing_mm)
+    labels = gate_by_hu(hu, parts, bands)
+    labels[depth <= max(RIM_MM, *spacing_mm)] = Tissue.BACKGROUND
+    return parts, labels, border_doubt(shares[Compartment.RING])
 
 
 def _checked(indices: Sequence[int], n_slices: int) -> tuple[int, ...]:
@@ -125,6 +133,7 @@ def segment_slices(
     chosen = _checked(indices, volume.n_slices)
     package = package or shipped_package(MODEL)
     _checked_members(members, package)
+    network = partial(_mean, package, members)
     limits = {**default_bands(), **(bands or {})}
     spacing = volume.geometry.spacing_mm[1:]
     shape = (len(chosen), *volume.hu.shape[1:])
@@ -134,14 +143,10 @@ def segment_slices(
         hu, unsure = volume.hu[index], 0.0
         body[k] = body_mask(hu, spacing)
         if body[k].any():
-            depth = surface_distance(body[k], spacing)
-            mean = _probabilities(hu, body[k], spacing, package, members)
-            parts = refined_compartments(_native(mean, body[k], spacing), depth, spacing)
-            parts = reach_bone(parts, limits["muscle"].contains(hu), spacing)
-            compartments[k] = fat_to_its_side(parts, limits["imat"].contains(hu), spacing)
-            labels[k] = gate_by_hu(hu, compartments[k], limits)
-            labels[k][depth <= max(RIM_MM, *spacing)] = Tissue.BACKGROUND
-            unsure = border_doubt(mean[Compartment.RING])
+            box = bounding_box(body[k], margin=3)
+            compartments[k][box], labels[k][box], unsure = _segment_body(
+                hu[box], body[k][box], spacing, limits, network
+            )
         doubt.append(unsure)
         if progress is not None:
             progress("tissues", (k + 1) / len(chosen))
