@@ -108,6 +108,7 @@ def test_export_is_the_network(tmp_path: Path) -> None:
     network = TissueUNet().eval()
     members = [{"weights": network.state_dict(), "held_out": ["a"], "seed": 0, "steps": 0}] * 2
     export_package(members, tmp_path, ["a"])
+    assert b"site-packages" not in (tmp_path / "model.onnx").read_bytes()
     image = np.random.default_rng(0).standard_normal((1, 3, 48, 80)).astype(np.float32)
     with torch.no_grad():
         expected = network(torch.from_numpy(image)).softmax(dim=1).numpy()

@@ -47,6 +47,18 @@ def _network(member: Mapping[str, Any]) -> TissueUNet:
     return network.eval()
 
 
+def strip_traces(path: Path) -> None:
+    """Take the exporter's notes (paths and code lines of the training machine) out of a model file."""
+    model = onnx.load(str(path))
+    del model.metadata_props[:]
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
 def export_package(members: Sequence[Mapping[str, Any]], folder: Path, persons: Sequence[str]) -> None:
     """Write ``model.onnx`` and ``card.json``.
 
@@ -74,7 +86,7 @@ def export_package(members: Sequence[Mapping[str, Any]], folder: Path, persons: 
     if program is None:
         raise RuntimeError("the exporter answered no model")
     program.save(str(path), external_data=False)
-    onnx.checker.check_model(str(path))
+    strip_traces(path)
     card = {
         "name": "tissue-compartments",
         "version": "0.1.0",
