@@ -1,7 +1,7 @@
 """A parametric CT phantom whose tissues, areas and vertebrae are known exactly.
 
-Every shape is analytic and sampled at the pixel's centre; without noise, blur and through-plane averaging every
-pixel's HU lies in the band of its own tissue, so that measuring with the true mask gives the true areas.
+Every shape is analytic and sampled at the pixel's centre; without noise, blur and through-plane averaging
+every pixel's HU lies in its own tissue's band, so that measuring with the true mask gives the true areas.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def _slice(
         labels = canvas.labels
     if s.through_plane_samples % 2 == 0:
         labels = _painted(anatomy, organs, finish, geometry, to_body, geometry.slice_positions_mm[k]).labels
-    picture = pictures[0] if len(pictures) == 1 else np.mean(pictures, axis=0, dtype=np.float32)
+    picture: NDArray[np.float32] = np.mean(np.stack(pictures), axis=0, dtype=np.float32)
     if labels is None:
         labels = np.zeros((s.matrix, s.matrix), np.uint8)
     return picture, labels

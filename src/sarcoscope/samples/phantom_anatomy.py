@@ -1,4 +1,4 @@
-"""Where things lie in the phantom: vertebrae, the curve of the spine, the sizes of trunk and muscles by height.
+"""Where things lie in the phantom: vertebrae, the curve of the spine, sizes of trunk and muscles by height.
 
 Millimetres of the body: x to the patient's left, y to the back, z up; z = 0 is the upper endplate of S1. The
 tables under ``data/phantom_*.csv`` are construction values of a standard adult of 170 cm (how this phantom is
@@ -11,7 +11,7 @@ import csv
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,18 @@ from sarcoscope.samples.phantom_settings import PhantomSettings
 SACRUM_MM: Final = 104.0
 """Length of the sacrum along z in the standard adult."""
 _SACRAL_ANCHORS: Final = {"S1": -14.0, "S2": -40.0, "S3": -62.0, "S5": -97.0, "hip": -150.0}
-_SCALED_IN_PLANE: Final = frozenset({"width", "front", "back", "centre", "cavity_width", "cavity_front", "cavity_back"})
+_SCALED_IN_PLANE: Final = frozenset(
+    {"width", "front", "back", "centre", "cavity_width", "cavity_front", "cavity_back"}
+)
+_PLANE_SIZES: Final = frozenset(
+    {"half_width", "half_depth", "canal_half_width", "canal_half_depth", "spinous_mm", "transverse_mm"}
+)
 _BACK_PUSH: Final = 0.12
 """Share of ``vat_mm`` by which the back of the cavity moves."""
 _SIDE_PUSH: Final = 0.6
 
 Array = NDArray[np.float64]
+Numbers = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -74,15 +80,16 @@ def contrast_hu(phase: str) -> dict[str, float]:
 
 
 def _vertebrae(scale: float, plane_scale: float) -> tuple[Vertebra, ...]:
-    rows = {r["name"]: {k: float(v) for k, v in r.items() if k != "name"} for r in _table("phantom_vertebrae")}
+    rows = {
+        r["name"]: {k: float(v) for k, v in r.items() if k != "name"} for r in _table("phantom_vertebrae")
+    }
     found, z = [], 0.0
     for name in reversed(rows):
         r = rows[name]
         low = z + r["disc_below_mm"] * scale
         z = low + r["body_mm"] * scale
-        sizes = (r["half_width"], r["half_depth"], r["canal_half_width"], r["canal_half_depth"], r["spinous_mm"])
-        in_plane = [size * plane_scale for size in sizes]
-        found.append(Vertebra(name, low, z, *in_plane, r["spinous_drop"], r["transverse_mm"] * plane_scale))
+        sizes = {name: value * plane_scale for name, value in r.items() if name in _PLANE_SIZES}
+        found.append(Vertebra(name, low, z, spinous_drop=r["spinous_drop"], **sizes))
     return tuple(found)
 
 
@@ -104,13 +111,14 @@ class Anatomy:
         self._columns["spine_x"] = self._lateral_curve()
         self._slope_x = np.gradient(self._columns["spine_x"], self._grid)
 
-    def at(self, column: str, z: float | Array) -> Array:
+    def at(self, column: str, z: float | Numbers) -> Array:
         """The value of a profile column at height z."""
-        return np.interp(z, self._grid, self._columns[column])
+        return np.asarray(np.interp(z, self._grid, self._columns[column]))
 
-    def slopes(self, z: float | Array) -> tuple[Array, Array]:
+    def slopes(self, z: float | Numbers) -> tuple[Array, Array]:
         """Slopes (dx/dz, dy/dz) of the spine's axis at height z."""
-        return np.interp(z, self._grid, self._slope_x), np.interp(z, self._grid, self._slope_y)
+        slope_x, slope_y = (np.interp(z, self._grid, slope) for slope in (self._slope_x, self._slope_y))
+        return np.asarray(slope_x), np.asarray(slope_y)
 
     def z_of(self, name: str) -> float:
         """Middle of a vertebral body, or of a part of the sacrum."""
@@ -133,7 +141,9 @@ class Anatomy:
         heights = np.array([self.z_of(r["anchor"]) for r in rows])
         grid = np.clip(self._grid, heights[0], heights[-1])
         columns = {
-            name: np.asarray(PchipInterpolator(heights, [float(r[name]) for r in rows])(grid), dtype=np.float64)
+            name: np.asarray(
+                PchipInterpolator(heights, [float(r[name]) for r in rows])(grid), dtype=np.float64
+            )
             for name in rows[0]
             if name != "anchor"
         }

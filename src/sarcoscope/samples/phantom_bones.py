@@ -1,4 +1,4 @@
-"""Bones of the phantom: vertebrae, ribs, sternum, shoulder blade, sacrum, pelvis and hips."""
+"""Bones of the phantom: vertebrae, sternum, shoulder blade, sacrum, pelvis and hips."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ from typing import Final
 
 import numpy as np
 
-from sarcoscope.samples.phantom_anatomy import Vertebra
+from sarcoscope.samples.phantom_anatomy import Numbers, Vertebra
 from sarcoscope.samples.phantom_canvas import Canvas, Mask, View, capsule, ellipse, ellipsoid
-from sarcoscope.samples.phantom_trunk import cavity_egg
+from sarcoscope.samples.phantom_ribs import BONE_LABEL, CORTEX_HU, MARROW_HU, paint_ribs
 
-BONE_LABEL: Final = 5
-"""Vertebrae with their discs and canal, and every other bone."""
-CORTEX_HU: Final = 520.0
-MARROW_HU: Final = 190.0
 DISC_HU: Final = 95.0
 CANAL_HU: Final = 14.0
 CORD_HU: Final = 42.0
-CARTILAGE_HU: Final = 110.0
 _SIDES: Final = (-1.0, 1.0)
 
 
@@ -32,10 +27,10 @@ def paint_bones(canvas: Canvas) -> None:
         _paint_vertebra(canvas, vertebra)
 
 
-def _along_axis(canvas: Canvas, view: View) -> np.ndarray:
+def _along_axis(canvas: Canvas, view: View) -> Numbers:
     """Height of every pixel measured along the curved axis of the spine (endplates lie across it)."""
     slope_x, slope_y = canvas.anatomy.slopes(view.z)
-    along: np.ndarray = view.z + slope_x * view.x + slope_y * view.y
+    along: Numbers = view.z + slope_x * view.x + slope_y * view.y
     return along
 
 
@@ -51,9 +46,13 @@ def _paint_vertebra(canvas: Canvas, v: Vertebra) -> None:
     _paint_body(canvas, view, v, along)
 
 
-def _paint_body(canvas: Canvas, view: View, v: Vertebra, along: np.ndarray) -> None:
+def _paint_body(canvas: Canvas, view: View, v: Vertebra, along: Numbers) -> None:
     disc_low = _lower_neighbour(canvas, v)
-    disc = ellipse(view, 0, 0, v.half_width * 0.98, v.half_depth * 0.98) & (along >= disc_low) & (along < v.z_low)
+    disc = (
+        ellipse(view, 0, 0, v.half_width * 0.98, v.half_depth * 0.98)
+        & (along >= disc_low)
+        & (along < v.z_low)
+    )
     canvas.fill(view, disc, DISC_HU, BONE_LABEL)
     waist = 1.0 - 0.09 * (1.0 - (2.0 * (along - v.z_mid) / v.height) ** 2)
     inside = (along >= v.z_low) & (along <= v.z_high)
@@ -69,7 +68,7 @@ def _lower_neighbour(canvas: Canvas, v: Vertebra) -> float:
     return max(below, default=0.0)
 
 
-def _paint_arch(canvas: Canvas, view: View, v: Vertebra, along: np.ndarray) -> None:
+def _paint_arch(canvas: Canvas, view: View, v: Vertebra, along: Numbers) -> None:
     """Canal with cord, pedicles, laminae, spinous and transverse processes."""
     y, wall = v.canal_y, 5.0
     section = (along >= _lower_neighbour(canvas, v)) & (along < v.z_high)
@@ -87,7 +86,7 @@ def _paint_arch(canvas: Canvas, view: View, v: Vertebra, along: np.ndarray) -> N
         canvas.fill(view, cord, CORD_HU, BONE_LABEL)
 
 
-def _paint_processes(canvas: Canvas, view: View, v: Vertebra, along: np.ndarray) -> None:
+def _paint_processes(canvas: Canvas, view: View, v: Vertebra, along: Numbers) -> None:
     root, y = v.canal_y + v.canal_half_depth, view.y
     backward = y - root
     middle = v.z_low + 0.3 * v.height - v.spinous_drop * backward
@@ -106,96 +105,6 @@ def _paint_processes(canvas: Canvas, view: View, v: Vertebra, along: np.ndarray)
 def _paint_shell(canvas: Canvas, view: View, whole: Mask, core: Mask) -> None:
     canvas.fill(view, whole, CORTEX_HU, BONE_LABEL)
     canvas.fill(view, whole & core, MARROW_HU * 1.4, BONE_LABEL)
-
-
-_RIB_DROP: Final = (30, 48, 60, 70, 78, 84, 88, 88, 84, 76, 66, 52)
-"""mm that each rib falls from spine to sternum, were it to go all the way."""
-_RIB_END: Final = (0.80, 0.82, 0.82, 0.80, 0.77, 0.75, 0.72, 0.69, 0.65, 0.59, 0.43, 0.27)
-"""Where the bony part ends, in parts of the way from the spine (0) to the front midline (1)."""
-_CARTILAGE_RISE: Final = (0, 2, 6, 14, 26, 42, 60, 56, 48, 40, 0, 0)
-"""mm that the costal cartilage climbs again."""
-_RIB_HALF: Final = (3.8, 6.0)
-"""Half thickness and half height of a rib (mm)."""
-
-
-def paint_ribs(canvas: Canvas) -> None:
-    """Twelve pairs of ribs as oblique arcs on the rib cage, each from its vertebra, with costal cartilage."""
-    anatomy = canvas.anatomy
-    if not canvas.meets(anatomy.by_name["L2"].z_low, anatomy.by_name["T1"].z_high + 10):
-        return
-    view = canvas.whole
-    shell = cavity_egg(anatomy, view.z).grown(5.5, 5.5, 5.5)
-    band = shell.grown(5.0, 5.0, 5.0).contains(view) & ~shell.grown(-5.0, -5.0, -5.0).contains(view)
-    rows, columns = np.nonzero(band)
-    if rows.size == 0:
-        return
-    x, y, z = (np.broadcast_to(a, band.shape)[rows, columns] for a in (view.x, view.y, view.z))
-    distance, angle = _band_polar(canvas, x, y, z)
-    along = angle / np.pi
-    for number in range(1, 13):
-        _paint_rib(canvas, number, (rows, columns), x, distance, along, z)
-    for number in range(1, 13):
-        _paint_rib_neck(canvas, number)
-
-
-def _band_polar(canvas: Canvas, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return cavity_egg(canvas.anatomy, z).grown(5.5, 5.5, 5.5).polar(x, y)
-
-
-def _rib_height(start: float, drop: float, along: np.ndarray | float) -> np.ndarray:
-    height: np.ndarray = start - drop * (1.0 - np.cos(np.pi * np.asarray(along))) / 2.0
-    return height
-
-
-def _paint_rib(
-    canvas: Canvas,
-    number: int,
-    pixels: tuple[np.ndarray, np.ndarray],
-    x: np.ndarray,
-    distance: np.ndarray,
-    along: np.ndarray,
-    z: np.ndarray,
-) -> None:
-    anatomy = canvas.anatomy
-    start, drop = anatomy.by_name[f"T{number}"].z_high - 3.0, _RIB_DROP[number - 1] * anatomy.scale
-    if not canvas.meets(start - drop - 10, start + 10):
-        return
-    end = _RIB_END[number - 1] * (anatomy.settings.last_rib if number == 12 else 1.0)
-    off = z - _rib_height(start, drop, along)
-    far = (distance / _RIB_HALF[0]) ** 2 + (off / _RIB_HALF[1]) ** 2
-    bony = (far <= 1.0) & (along < end) & (np.abs(x) > 30.0)
-    _paint_pixels(canvas, pixels, bony, CORTEX_HU)
-    _paint_pixels(canvas, pixels, bony & (far <= 0.4), MARROW_HU * 1.2)
-    if number > 10:
-        return
-    lowest = float(_rib_height(start, drop, end))
-    climb = _CARTILAGE_RISE[number - 1] * np.clip((along - end) / (0.95 - end), 0.0, 1.0)
-    far = (distance / _RIB_HALF[0]) ** 2 + ((z - lowest - climb) / 7.0) ** 2
-    reach = 0.93 if number <= 7 else end + 0.16
-    _paint_pixels(canvas, pixels, (far <= 1.0) & (along >= end) & (along < reach), CARTILAGE_HU)
-
-
-def _paint_pixels(canvas: Canvas, pixels: tuple[np.ndarray, np.ndarray], chosen: Mask, hu: float) -> None:
-    rows, columns = pixels[0][chosen], pixels[1][chosen]
-    canvas.hu[rows, columns] = hu
-    canvas.labels[rows, columns] = BONE_LABEL
-
-
-def _paint_rib_neck(canvas: Canvas, number: int) -> None:
-    """From the vertebral body backward to the arc."""
-    anatomy = canvas.anatomy
-    v = anatomy.by_name[f"T{number}"]
-    z = v.z_high - 3.0
-    if not canvas.meets(z - 8, z + 8) or (number == 12 and anatomy.settings.last_rib <= 0):
-        return
-    back = float(anatomy.at("cavity_back", z)) + 4.0
-    length = 44.0 if number < 12 else 30.0 + 14.0 * min(anatomy.settings.last_rib, 1.0)
-    for side in _SIDES:
-        view = canvas.view(side * 30, 20, 30, 30)
-        if view is None:
-            continue
-        line = capsule(view, (side * (v.half_width - 1), 9.0), (side * length, back), 4.2)
-        canvas.fill(view, line & (np.abs(view.z - z) < 5.5), CORTEX_HU * 0.9, BONE_LABEL)
 
 
 def _paint_sternum(canvas: Canvas) -> None:
@@ -290,7 +199,9 @@ def _paint_hips(canvas: Canvas, wide: float) -> None:
         canvas.fill(view, ellipsoid(view, (x, y, z), (22, 22, 22)), MARROW_HU * 1.5, BONE_LABEL)
         seat = ellipsoid(view, (side * 66 * wide, y + 32, z - 25), (15, 20, 42))
         canvas.fill(view, seat, CORTEX_HU * 0.7, BONE_LABEL)
-        pubis = capsule(view, (side * 4.0, -112.0), (side * 70.0 * wide, -78.0), 8.0) & (np.abs(view.z - z + 12) < 9)
+        pubis = capsule(view, (side * 4.0, -112.0), (side * 70.0 * wide, -78.0), 8.0) & (
+            np.abs(view.z - z + 12) < 9
+        )
         canvas.fill(view, pubis, CORTEX_HU * 0.7, BONE_LABEL)
 
 
@@ -308,7 +219,10 @@ def _paint_sacrum(canvas: Canvas) -> None:
     deep = np.interp(down, [0, 0.3, 0.6, 1], [19, 17, 12, 6])
     for shrink, hu in ((0.0, CORTEX_HU * 0.85), (1.8, MARROW_HU * 0.9)):
         wing = ellipse(view, 0, 8.0, half - shrink, deep - shrink) & inside
-        wing |= ellipse(view, 0, 0.0, 26.0 * (1 - 0.75 * down) - shrink, 17.5 * (1 - 0.65 * down) - shrink) & inside
+        wing |= (
+            ellipse(view, 0, 0.0, 26.0 * (1 - 0.75 * down) - shrink, 17.5 * (1 - 0.65 * down) - shrink)
+            & inside
+        )
         canvas.fill(view, wing, hu, BONE_LABEL)
     crest = (np.abs(view.x) < 4) & (view.y > 8) & (view.y < 36 - 22 * down) & inside
     canvas.fill(view, crest, CORTEX_HU * 0.7, BONE_LABEL)
@@ -316,5 +230,9 @@ def _paint_sacrum(canvas: Canvas) -> None:
     canvas.fill(view, ring, CORTEX_HU * 0.8, BONE_LABEL)
     hole = ellipse(view, 0, 21 - 8 * down, 13.0 - 10 * down, 7.5 - 5 * down) & inside & (down < 0.7)
     canvas.fill(view, hole, CANAL_HU, BONE_LABEL)
-    foramen = (np.abs(np.abs(view.x) - 20) < 4) & (np.abs(view.y - 6) < 4) & (np.abs(np.mod(down * 5, 1.0) - 0.85) < 0.15)
+    foramen = (
+        (np.abs(np.abs(view.x) - 20) < 4)
+        & (np.abs(view.y - 6) < 4)
+        & (np.abs(np.mod(down * 5, 1.0) - 0.85) < 0.15)
+    )
     canvas.fill(view, foramen & inside & (down < 0.8), 10.0, BONE_LABEL)

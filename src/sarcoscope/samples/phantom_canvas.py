@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sarcoscope.samples.phantom_anatomy import Anatomy
+from sarcoscope.samples.phantom_anatomy import Anatomy, Numbers
 
 Mask = NDArray[np.bool_]
 Coordinates = NDArray[np.float32]
@@ -32,12 +32,17 @@ class View:
 class Canvas:
     """HU and labels ``[y, x]`` of one slice.
 
-    ``origin``, ``row`` and ``column`` are body millimetres: the centre of pixel (0, 0), and the steps to the next
-    pixel along x and along y.
+    ``origin``, ``row`` and ``column`` are body millimetres: the centre of pixel (0, 0), and the steps to the
+    next pixel along x and along y.
     """
 
     def __init__(
-        self, anatomy: Anatomy, shape: tuple[int, int], origin: np.ndarray, row: np.ndarray, column: np.ndarray
+        self,
+        anatomy: Anatomy,
+        shape: tuple[int, int],
+        origin: Numbers,
+        row: Numbers,
+        column: Numbers,
     ) -> None:
         """An empty slice: air, label 0."""
         self.anatomy = anatomy
@@ -53,7 +58,8 @@ class Canvas:
         self.z_range = float(z.min()), float(z.max())
         self._x, self._y = (x - spine_x).astype(np.float32), (y - spine_y).astype(np.float32)
         self._z = z.astype(np.float32)
-        self.whole = self._cut(slice(0, shape[0]), slice(0, shape[1]))
+        self.body = self._cut(slice(0, shape[0]), slice(0, shape[1]))
+        """The rectangle that holds the trunk; the whole slice until the trunk is painted."""
 
     def _cut(self, rows: slice, columns: slice) -> View:
         def part(a: Coordinates) -> Coordinates:
@@ -74,19 +80,27 @@ class Canvas:
             return None
         return self._cut(rows, columns)
 
+    def spread(self, mask: Mask) -> Mask:
+        """A mask of the body's rectangle on the whole slice."""
+        whole = np.zeros(self.hu.shape, dtype=np.bool_)
+        whole[self.body.rows, self.body.columns] = mask
+        return whole
+
     def meets(self, z_low: float, z_high: float) -> bool:
         """Whether any pixel of the slice lies between two heights."""
         return self.z_range[1] >= z_low and self.z_range[0] <= z_high
 
-    def fill(self, view: View, mask: Mask, hu: float | NDArray[np.float32], label: int) -> None:
+    def fill(self, view: View, mask: Mask, hu: float | Numbers, label: int) -> None:
         """Paint the pixels of a mask (broadcast to the view)."""
         np.copyto(self.hu[view.rows, view.columns], hu, where=mask, casting="same_kind")
         np.copyto(self.labels[view.rows, view.columns], np.uint8(label), where=mask)
 
 
-def _affine(start: float, step_x: float, step_y: float, rows: NDArray[np.int_], columns: NDArray[np.int_]) -> np.ndarray:
+def _affine(
+    start: float, step_x: float, step_y: float, rows: NDArray[np.int_], columns: NDArray[np.int_]
+) -> Numbers:
     """start + step_x * column + step_y * row, keeping length-1 axes where a step is zero."""
-    value: np.ndarray = np.full((1, 1), start, dtype=np.float64)
+    value: Numbers = np.full((1, 1), start, dtype=np.float64)
     if abs(step_x) > 1e-12:
         value = value + step_x * columns
     if abs(step_y) > 1e-12:
@@ -94,7 +108,7 @@ def _affine(start: float, step_x: float, step_y: float, rows: NDArray[np.int_], 
     return value
 
 
-def ellipse(view: View, x: float, y: float, half_width: float | np.ndarray, half_depth: float | np.ndarray) -> Mask:
+def ellipse(view: View, x: float, y: float, half_width: float | Numbers, half_depth: float | Numbers) -> Mask:
     """Pixels inside an ellipse."""
     inside: Mask = ((view.x - x) / half_width) ** 2 + ((view.y - y) / half_depth) ** 2 <= 1.0
     return inside
@@ -113,7 +127,9 @@ def capsule(view: View, start: tuple[float, float], end: tuple[float, float], ra
     dx, dy = end[0] - start[0], end[1] - start[1]
     length = max(dx * dx + dy * dy, 1e-9)
     along = np.clip(((view.x - start[0]) * dx + (view.y - start[1]) * dy) / length, 0.0, 1.0)
-    inside: Mask = (view.x - start[0] - along * dx) ** 2 + (view.y - start[1] - along * dy) ** 2 <= radius * radius
+    inside: Mask = (view.x - start[0] - along * dx) ** 2 + (
+        view.y - start[1] - along * dy
+    ) ** 2 <= radius * radius
     return inside
 
 
@@ -124,34 +140,45 @@ class Egg:
     |x / width|^p + |(y - centre) / depth|^p <= 1 with its own depth and power in front and behind.
     """
 
-    width: np.ndarray
-    front: np.ndarray
+    width: Numbers
+    front: Numbers
     """From the spine's axis forward."""
-    back: np.ndarray
-    centre: np.ndarray
+    back: Numbers
+    centre: Numbers
     front_power: float
-    back_power: np.ndarray | float
+    back_power: Numbers | float
 
-    def grown(self, side: float | np.ndarray, front: float | np.ndarray, back: float | np.ndarray) -> Egg:
+    def grown(self, side: float | Numbers, front: float | Numbers, back: float | Numbers) -> Egg:
         """The shape with its borders moved outward by millimetres."""
         return Egg(
-            self.width + side, self.front + front, self.back + back, self.centre, self.front_power, self.back_power
+            self.width + side,
+            self.front + front,
+            self.back + back,
+            self.centre,
+            self.front_power,
+            self.back_power,
         )
 
     def contains(self, view: View) -> Mask:
         """Pixels inside."""
-        share = np.abs(view.x) / self.width
-        inside = share <= 1.0
-        share = np.minimum(share, 1.0)
-        ahead = (self.front + self.centre) * (1.0 - share**self.front_power) ** (1.0 / self.front_power)
-        behind = (self.back - self.centre) * (1.0 - share**self.back_power) ** (1.0 / self.back_power)
-        y = view.y - self.centre
-        mask: Mask = (y >= -ahead) & (y <= behind) & inside
+        y = view.y - np.asarray(self.centre, dtype=np.float32)
+        share = np.abs(view.x) / np.asarray(self.width, dtype=np.float32)
+        ahead, behind = self.front + self.centre, self.back - self.centre
+        if share.shape[0] > 1:
+            depth = np.where(y < 0, ahead, behind).astype(np.float32)
+            power = np.where(y < 0, self.front_power, self.back_power).astype(np.float32)
+            mask: Mask = share**power + (np.abs(y) / depth) ** power <= 1.0
+            return mask
+        rest = np.minimum(share, 1.0)
+        ahead = ahead * (1.0 - rest**self.front_power) ** (1.0 / self.front_power)
+        behind = behind * (1.0 - rest**self.back_power) ** (1.0 / self.back_power)
+        ahead = np.where(share <= 1.0, ahead, -1.0).astype(np.float32)
+        mask = (y >= -ahead) & (y <= behind.astype(np.float32))
         return mask
 
     def polar(self, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
         """(mm outside the border along the ray from the centre, angle 0 behind .. pi in front)."""
-        y = y - self.centre
+        y = (y - self.centre).astype(np.float32)
         depth = np.where(y < 0, self.front + self.centre, self.back - self.centre)
         power = np.where(y < 0, self.front_power, self.back_power)
         scaled_x, scaled_y = np.abs(x) / self.width, y / depth

@@ -1,4 +1,4 @@
-"""From painted shapes to a picture: texture, streaks of fat, table, arms, metal, kernel, noise, field of view."""
+"""From painted shapes to a picture: texture, streaks of fat, table, arms, metal, kernel, noise, view."""
 
 from __future__ import annotations
 
@@ -21,10 +21,23 @@ OUTSIDE_HU: Final = -1024
 _TEXTURE_MM: Final = 2.2
 _TEXTURE_LAYERS: Final = 4
 _TEXTURE_STEP_MM: Final = 9.0
-_TEXTURE_HU: Final = {0: 4.0, Tissue.MUSCLE: 9.0, Tissue.SAT: 7.0, Tissue.VAT: 8.0, Tissue.IMAT: 8.0, 5: 35.0}
 _NOISE_LAYERS: Final = 6
 
 Picture = NDArray[np.float32]
+
+
+def _per_label(default: float, values: dict[int, float]) -> Picture:
+    table = np.full(256, default, dtype=np.float32)
+    for label, value in values.items():
+        table[label] = value
+    return table
+
+
+_BANDS: Final = {int(t): default_bands()[tissue_name(t)] for t in TISSUES}
+_LABEL_TEXTURE: Final = _per_label(0.0, {0: 4.0, 1: 9.0, 2: 7.0, 3: 8.0, 4: 8.0, 5: 35.0})
+"""SD of the grain of each label, HU."""
+_LABEL_LOW: Final = _per_label(-1024.0, {label: float(band.low) for label, band in _BANDS.items()})
+_LABEL_HIGH: Final = _per_label(3071.0, {label: float(band.high) for label, band in _BANDS.items()})
 
 
 class Finish:
@@ -34,10 +47,10 @@ class Finish:
         """Draw the tiles; ``rng`` decides them."""
         self.settings = settings
         n, sigma = settings.matrix, _TEXTURE_MM / settings.pixel_mm
-        self._texture = [_tile(rng, n, sigma) for _ in range(_TEXTURE_LAYERS)]
+        self._texture = [_tile(rng, n, (sigma / 2, sigma)) for _ in range(_TEXTURE_LAYERS)]
         kernel = max(settings.blur_mm / settings.pixel_mm * 0.8, 0.0)
         layers = _NOISE_LAYERS if settings.noise_hu else 0
-        self._noise = [_tile(rng, n, kernel) for _ in range(layers)]
+        self._noise = [_tile(rng, n, (kernel, kernel)) for _ in range(layers)]
         self._outside = _outside(settings)
         self._streaks = float(ndtri(1.0 - settings.imat)) if settings.imat else np.inf
 
@@ -45,22 +58,14 @@ class Finish:
         """Streak the muscles with fat and give every tissue its grain; each pixel stays in its HU band."""
         layer = z_mm / _TEXTURE_STEP_MM
         k, part = int(np.floor(layer)), (layer - np.floor(layer)) * np.pi / 2
-        first, second = (self._texture[(k + i) % _TEXTURE_LAYERS] for i in (0, 1))
+        body = canvas.body
+        first, second = (self._texture[(k + i) % _TEXTURE_LAYERS][body.rows, body.columns] for i in (0, 1))
         grain = np.float32(np.cos(part)) * first + np.float32(np.sin(part)) * second
-        streaks = (grain > self._streaks) & (canvas.labels == Tissue.MUSCLE)
-        canvas.fill(canvas.whole, streaks, IMAT_HU, Tissue.IMAT)
-        amplitude = np.zeros(256, dtype=np.float32)
-        for label, sd in _TEXTURE_HU.items():
-            amplitude[label] = sd
-        canvas.hu += amplitude[canvas.labels] * np.where(streaks, np.float32(-0.3), np.float32(1)) * grain
-        self._keep_bands(canvas)
-
-    def _keep_bands(self, canvas: Canvas) -> None:
-        low, high = np.full(256, -1024.0, np.float32), np.full(256, 3000.0, np.float32)
-        for tissue in TISSUES:
-            band = default_bands()[tissue_name(tissue)]
-            low[tissue], high[tissue] = band.low, band.high
-        np.clip(np.rint(canvas.hu), low[canvas.labels], high[canvas.labels], out=canvas.hu)
+        labels, hu = canvas.labels[body.rows, body.columns], canvas.hu[body.rows, body.columns]
+        hu += _LABEL_TEXTURE[labels] * grain
+        streaks = (grain > self._streaks) & (labels == Tissue.MUSCLE)
+        canvas.fill(body, streaks, IMAT_HU - 10.0 * grain, Tissue.IMAT)
+        np.clip(np.rint(hu), _LABEL_LOW[labels], _LABEL_HIGH[labels], out=hu)
 
     def picture(self, hu: Picture, rng: np.random.Generator) -> Picture:
         """The reconstructed slice: kernel, noise and field of view."""
@@ -82,9 +87,9 @@ class Finish:
         return self._outside
 
 
-def _tile(rng: np.random.Generator, n: int, sigma: float) -> Picture:
+def _tile(rng: np.random.Generator, n: int, sigma: tuple[float, float]) -> Picture:
     tile = rng.standard_normal((n, n), dtype=np.float32)
-    if sigma > 0.05:
+    if max(sigma) > 0.05:
         tile = gaussian_filter(tile, sigma, mode="wrap")
     tile /= tile.std()
     return tile
@@ -99,28 +104,27 @@ def _outside(settings: PhantomSettings) -> NDArray[np.bool_] | None:
 
 
 def paint_table(canvas: Canvas, anatomy: Anatomy) -> None:
-    """A carbon couch under the back (does not turn with the patient's curve: it follows the lowest back)."""
-    view = canvas.whole
-    spine = anatomy.at("spine_y", view.z)
+    """A carbon couch under the lowest part of the back."""
+    z = float(np.mean(canvas.z_range))
     heights = np.arange(anatomy.sacrum_low - 30, anatomy.by_name["T2"].z_high, 5.0)
     skin = outline_egg(anatomy, heights.astype(np.float32)).back + anatomy.at("spine_y", heights)
-    y = view.y + spine - float(np.max(skin)) - 6.0
-    x = view.x + anatomy.at("spine_x", view.z)
-    sag = y + (x / 230.0) ** 2 * 45.0
-    shell = (np.abs(sag - 4) < 1.6) | (np.abs(sag - 34) < 1.6)
-    within = np.abs(x) < 210.0
-    core = (sag > 4) & (sag < 34) & within
-    air = (canvas.labels == 0) & (canvas.hu <= AIR_HU)
-    canvas.fill(view, core & air, -940.0, 0)
-    canvas.fill(view, shell & within & air, -120.0, 0)
+    x, y = -float(anatomy.at("spine_x", z)), float(np.max(skin) - anatomy.at("spine_y", z)) - 10.0
+    view = canvas.view(x, y, 212.0, 60.0)
+    if view is None:
+        return
+    depth = view.y - y + ((view.x - x) / 230.0) ** 2 * 45.0
+    within = np.abs(view.x - x) < 210.0
+    air = (canvas.labels[view.rows, view.columns] == 0) & (canvas.hu[view.rows, view.columns] <= AIR_HU)
+    canvas.fill(view, (depth > 4) & (depth < 34) & within & air, -940.0, 0)
+    canvas.fill(view, ((np.abs(depth - 4) < 1.6) | (np.abs(depth - 34) < 1.6)) & within & air, -120.0, 0)
 
 
 def paint_arms(canvas: Canvas, anatomy: Anatomy) -> None:
-    """Arms beside the trunk: skin, fat, muscle and bone, all label 0 (arms are no part of the measured body)."""
+    """Arms beside the trunk: skin, fat, muscle and bone, all label 0 (arms are never measured)."""
     z = float(np.mean(canvas.z_range))
     if z > anatomy.z_of("T2"):
         return
-    outline = outline_egg(anatomy, canvas.whole.z)
+    outline = outline_egg(anatomy, canvas.body.z)
     size = np.interp(z, [anatomy.z_of("S5"), anatomy.z_of("T4")], [27.0, 44.0])
     half = float(np.max(outline.width)) + size + 14.0
     for side in (-1.0, 1.0):
@@ -128,7 +132,13 @@ def paint_arms(canvas: Canvas, anatomy: Anatomy) -> None:
         view = canvas.view(x, y, size, size)
         if view is None:
             continue
-        for radius, hu in ((1.0, 30.0), (0.96, SAT_HU), (0.82, muscle_hu(anatomy)), (0.27, 520.0), (0.17, 120.0)):
+        for radius, hu in (
+            (1.0, 30.0),
+            (0.96, SAT_HU),
+            (0.82, muscle_hu(anatomy)),
+            (0.27, 520.0),
+            (0.17, 120.0),
+        ):
             air = canvas.labels[view.rows, view.columns] == 0
             canvas.fill(view, ellipse(view, x, y, size * radius, size * radius) & air, hu, 0)
 
@@ -139,12 +149,10 @@ def paint_metal(canvas: Canvas, anatomy: Anatomy) -> None:
     z = v.z_low + 0.65 * v.height
     if not canvas.meets(z - 4, z + 4):
         return
-    view = canvas.whole
-    angle = np.arctan2(view.y - 20, view.x)
-    far = np.hypot(view.x, view.y - 20)
-    streak = np.cos(angle * 14.0) * 140.0 * np.exp(-far / 55.0)
-    body = canvas.hu > -300.0
-    canvas.hu[:] = np.where(body, canvas.hu + streak, canvas.hu)
+    view = canvas.body
+    angle, far = np.arctan2(view.y - 20, view.x), np.hypot(view.x, view.y - 20)
+    hu = canvas.hu[view.rows, view.columns]
+    hu += np.where(hu > -300.0, np.cos(angle * 14.0) * 140.0 * np.exp(-far / 55.0), 0.0)
     for side in (-1.0, 1.0):
         screw = capsule(view, (side * 9.0, -8.0), (side * 24.0, 40.0), 3.0)
         canvas.fill(view, screw, 2900.0, 5)

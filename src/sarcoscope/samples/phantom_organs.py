@@ -46,7 +46,12 @@ class Blob:
         if view is None:
             return
         allowed = region[view.rows, view.columns]
-        canvas.fill(view, ellipsoid(view, self.centre, self.radii) & allowed, self.wall_hu if self.wall_mm else self.hu, self.label)
+        canvas.fill(
+            view,
+            ellipsoid(view, self.centre, self.radii) & allowed,
+            self.wall_hu if self.wall_mm else self.hu,
+            self.label,
+        )
         if self.wall_mm:
             inner = (rx - self.wall_mm, ry - self.wall_mm, rz - self.wall_mm)
             contents = ellipsoid(view, self.centre, inner) & allowed
@@ -79,14 +84,13 @@ class Organs:
 
     def _shrunk(self, canvas: Canvas) -> Mask:
         gap = -FAT_PLANE_MM
-        egg = cavity_egg(self.anatomy, canvas.whole.z).grown(gap, gap, gap)
-        region: Mask = np.broadcast_to(egg.contains(canvas.whole), canvas.hu.shape)
-        return region
+        egg = cavity_egg(self.anatomy, canvas.body.z).grown(gap, gap, gap)
+        return canvas.spread(egg.contains(canvas.body))
 
     def _paint_ascites(self, canvas: Canvas, cavity: Mask) -> None:
         if canvas.meets(self.anatomy.sacrum_low, self.anatomy.by_name["T11"].z_mid):
-            view = canvas.whole
-            free = cavity & (view.y < 10.0)
+            view = canvas.body
+            free = cavity[view.rows, view.columns] & (view.y < 10.0)
             canvas.fill(view, free & ~ellipse(view, 0, -35, 55, 30), FLUID_HU, 0)
 
     def _solid_organs(self, rng: np.random.Generator) -> list[Blob]:
@@ -98,7 +102,14 @@ class Organs:
             Blob((-62 * wide, -48, t11), (66 * wide * k, 72 * k, 76 * k), hu["liver"]),
             Blob((-5, -88, t11 + 5), (68 * wide * k, 42 * k, 42 * k), hu["liver"]),
             Blob((98 * wide, -6, t11), (25 * k, 46 * k, 50 * k), hu["spleen"]),
-            Blob((52 * wide, -70, t12 + 5), (40 * k, 38 * k, 52 * k), 25.0, 4.0, hu["bowel_wall"], float(rng.uniform(0.1, 0.4))),
+            Blob(
+                (52 * wide, -70, t12 + 5),
+                (40 * k, 38 * k, 52 * k),
+                25.0,
+                4.0,
+                hu["bowel_wall"],
+                float(rng.uniform(0.1, 0.4)),
+            ),
             Blob((-58 * wide, -70, l1), (15 * k, 18 * k, 24 * k), FLUID_HU),
             Blob((18 * wide, -52, l1 + 4), (46 * wide * k, 11 * k, 13 * k), 0.75 * hu["spleen"]),
         ]
@@ -118,12 +129,18 @@ class Organs:
         low, high = a.z_of("S3"), a.z_of("L1")
         oral = rng.random() < 0.25
         blobs = []
-        for _ in range(64 if a.settings.lean else 40):
+        for _ in range(90 if a.settings.lean else 60):
             z = float(rng.uniform(low, high))
             wide, front = float(a.at("cavity_width", z)), float(a.at("cavity_front", z))
             x, y = float(rng.uniform(-0.62, 0.62)) * wide, -float(rng.uniform(34, max(front - 16, 40)))
-            radii = (float(rng.uniform(11, 19)) * k, float(rng.uniform(10, 16)) * k, float(rng.uniform(14, 30)))
-            contents = float(rng.uniform(150, 350)) if oral and rng.random() < 0.6 else float(rng.uniform(8, 45))
+            radii = (
+                float(rng.uniform(11, 19)) * k,
+                float(rng.uniform(10, 16)) * k,
+                float(rng.uniform(14, 30)),
+            )
+            contents = (
+                float(rng.uniform(150, 350)) if oral and rng.random() < 0.6 else float(rng.uniform(8, 45))
+            )
             blobs.append(Blob((x, y, z), radii, contents, 2.6, wall, 0.35 if rng.random() < 0.2 else 0.0))
         blobs += self._colon(rng)
         return blobs
@@ -131,15 +148,36 @@ class Organs:
     def _colon(self, rng: np.random.Generator) -> list[Blob]:
         a, wall, k = self.anatomy, self.anatomy.hu["bowel_wall"], self._size
         blobs = []
-        for side, radius, low, high in ((-1.0, 24.0, a.z_of("S1"), a.z_of("L1")), (1.0, 17.0, a.z_of("S2"), a.z_of("T12"))):
+        for side, radius, low, high in (
+            (-1.0, 24.0, a.z_of("S1"), a.z_of("L1")),
+            (1.0, 17.0, a.z_of("S2"), a.z_of("T12")),
+        ):
             for z in np.arange(low, high, 22.0):
                 x = side * (float(a.at("cavity_width", z)) - radius * k - 5)
                 r = radius * k * float(rng.uniform(0.85, 1.1))
-                blobs.append(Blob((x, -22.0, float(z)), (r, r, 20.0), 35.0, 2.8, wall, float(rng.choice([0.0, 0.3, 0.55]))))
+                blobs.append(
+                    Blob(
+                        (x, -22.0, float(z)),
+                        (r, r, 20.0),
+                        35.0,
+                        2.8,
+                        wall,
+                        float(rng.choice([0.0, 0.3, 0.55])),
+                    )
+                )
         for x in np.arange(-70, 75, 20.0):
             z = a.z_of("L2") - 0.004 * (70**2 - x**2)
             y = -float(a.at("cavity_front", z)) * (1 - (x / 125) ** 2) + 26.0
-            blobs.append(Blob((float(x), y, z), (18.0, 19 * k, 22 * k), 30.0, 2.8, wall, float(rng.choice([0.0, 0.4, 0.6]))))
+            blobs.append(
+                Blob(
+                    (float(x), y, z),
+                    (18.0, 19 * k, 22 * k),
+                    30.0,
+                    2.8,
+                    wall,
+                    float(rng.choice([0.0, 0.4, 0.6])),
+                )
+            )
         return blobs
 
     def _paint_lungs(self, canvas: Canvas, cavity: Mask) -> None:
@@ -147,15 +185,18 @@ class Organs:
         top, crown = a.by_name["T1"].z_high, a.by_name["T10"].z_high
         if not canvas.meets(crown - 90, top):
             return
-        view = canvas.whole
+        view = canvas.body
         inner = cavity_egg(a, view.z).grown(-1.5, -1.5, -1.5).contains(view)
         from_dome = ((np.abs(view.x) - 62) / 62) ** 2 + ((view.y + 52) / 82) ** 2
         floor = crown - 58.0 * a.scale * from_dome
         apex = 1.0 - np.clip((view.z - a.by_name["T3"].z_low) / (top - a.by_name["T3"].z_low), 0.0, 1.0) ** 2
-        beside = np.abs(view.x) > 24.0
-        lungs = cavity & inner & beside & (view.z > floor) & (np.abs(view.x) < 26 + 100 * apex)
+        reach = a.at("cavity_front", view.z) + 4.0
+        beside = (view.x / 30.0) ** 2 + ((view.y + 0.5 * reach) / (0.5 * reach + 22.0)) ** 2 > 1.0
+        lungs = (
+            inner & beside & (np.abs(view.x) > 7.0) & (view.z > floor) & (np.abs(view.x) < 26 + 100 * apex)
+        )
         canvas.fill(view, lungs, LUNG_HU, 0)
-        self._paint_chest_organs(canvas, lungs)
+        self._paint_chest_organs(canvas, canvas.spread(lungs) & cavity)
 
     def _paint_chest_organs(self, canvas: Canvas, lungs: Mask) -> None:
         a, hu, k = self.anatomy, self.anatomy.hu, self._size
@@ -174,33 +215,49 @@ class Organs:
     def _paint_vessels(self, canvas: Canvas) -> None:
         a, hu = self.anatomy, self.anatomy.hu
         z = float(np.mean(canvas.z_range))
-        t4, l4 = a.z_of("T4"), a.by_name["L4"].z_low
-        depth = 17.0 * a.plane_scale
-        if l4 < z < t4:
-            _tube(canvas, 12.0, -depth - 11.0, 11.5 if z > a.z_of("T12") else 9.5, hu["aorta"])
-        if a.z_of("L5") < z < a.z_of("T9"):
-            _tube(canvas, -17.0, -depth - 10.0, 11.0, hu["cava"])
-        if a.z_of("T8") < z < t4:
-            _tube(canvas, -16.0, -62.0, 15.0, hu["aorta"])
-        if abs(z - t4) < 9:
+        for tube in _TUBES:
+            if a.z_of(tube.lowest) < z < a.z_of(tube.highest):
+                _tube(canvas, tube.x, tube.y * a.plane_scale, tube.radius, hu.get(tube.filling, 45.0))
+        if z > a.z_of("T5"):
+            _tube(canvas, 0.0, -29.0 * a.plane_scale, 8.5, GAS_HU - 80)
+        arch, fork = a.z_of("T4"), a.by_name["L4"].z_low
+        if abs(z - arch) < 9:
             for share in np.linspace(0, 1, 7):
                 _tube(canvas, -16 + 28 * share, -62 + 34 * share, 12.0, hu["aorta"])
-        if z > a.z_of("T5"):
-            _tube(canvas, 0.0, -depth - 12.0, 10.5, 45.0)
-            _tube(canvas, 0.0, -depth - 12.0, 8.5, GAS_HU - 80)
-        if t4 < z < a.z_of("T1"):
-            for x in (-28.0, 26.0, -14.0):
-                _tube(canvas, x, -46.0, 6.0, hu["aorta"])
-        if z > a.z_of("T1"):
+        if a.z_of("hip") < z < fork:
+            down = (fork - z) / (fork - a.z_of("S5"))
             for side in (-1.0, 1.0):
-                _tube(canvas, side * 21, -32.0, 4.5, hu["aorta"])
-                _tube(canvas, side * 27, -30.0, 6.0, hu["cava"])
-        if a.z_of("hip") < z < l4:
-            down = (l4 - z) / (l4 - a.z_of("S5"))
-            for side in (-1.0, 1.0):
-                x, y = side * (13 + 58 * down), -depth - 10 - 85 * down
+                x, y = side * (13 + 58 * down), -27 - 85 * down
                 _tube(canvas, x, y, 5.5, hu["aorta"])
                 _tube(canvas, x - side * 4, y + 11, 6.5, hu["cava"])
+
+
+@dataclass(frozen=True)
+class _Tube:
+    """A vessel (or the windpipe) that runs along the spine between two heights."""
+
+    lowest: str
+    highest: str
+    x: float
+    y: float
+    radius: float
+    filling: str
+
+
+_TUBES: Final = (
+    _Tube("L4", "T12", 12.0, -28.0, 9.5, "aorta"),
+    _Tube("T12", "T4", 12.0, -28.0, 11.5, "aorta"),
+    _Tube("L5", "T9", -17.0, -27.0, 11.0, "cava"),
+    _Tube("T8", "T4", -16.0, -62.0, 15.0, "aorta"),
+    _Tube("T5", "top", 0.0, -29.0, 10.5, "windpipe wall"),
+    _Tube("T4", "T1", -28.0, -46.0, 6.0, "aorta"),
+    _Tube("T4", "T1", 26.0, -46.0, 6.0, "aorta"),
+    _Tube("T4", "T1", -14.0, -46.0, 6.0, "aorta"),
+    _Tube("T1", "top", -21.0, -32.0, 4.5, "aorta"),
+    _Tube("T1", "top", 21.0, -32.0, 4.5, "aorta"),
+    _Tube("T1", "top", -27.0, -30.0, 6.0, "cava"),
+    _Tube("T1", "top", 27.0, -30.0, 6.0, "cava"),
+)
 
 
 def _tube(canvas: Canvas, x: float, y: float, radius: float, hu: float) -> None:

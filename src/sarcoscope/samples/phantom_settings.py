@@ -83,7 +83,9 @@ class PhantomSettings:
         self._check(self.sex in ("M", "F"), "sex must be M or F", self.sex)
         self._check(self.phase in PHASES, f"phase must be one of {', '.join(PHASES)}", self.phase)
         known = self.top_level in LEVEL_INDEX and self.bottom_level in LEVEL_INDEX
-        self._check(known, "levels must be Cervical, T1-T12, L1-L5 or Sacral", self.top_level, self.bottom_level)
+        self._check(
+            known, "levels must be Cervical, T1-T12, L1-L5 or Sacral", self.top_level, self.bottom_level
+        )
         ordered = LEVEL_INDEX[self.top_level] <= LEVEL_INDEX[self.bottom_level]
         self._check(ordered, "top_level must not lie below bottom_level", self.top_level, self.bottom_level)
         for name, low, high in _RANGES:
@@ -122,7 +124,12 @@ _RANGES: Final = (
 
 
 def random_settings(
-    rng: np.random.Generator, *, matrix: int = 512, clean: bool = True, top_level: str = "", bottom_level: str = ""
+    rng: np.random.Generator,
+    *,
+    matrix: int = 512,
+    clean: bool = True,
+    top_level: str = "",
+    bottom_level: str = "",
 ) -> PhantomSettings:
     """Settings of a random person and scanner.
 
@@ -134,7 +141,10 @@ def random_settings(
     obese = rng.random() < 0.2
     sat = float(rng.uniform(25, 50) if obese else rng.uniform(5, 25)) * (1.0 if sex == "M" else 1.2)
     vat = float(rng.uniform(15, 45) if obese else rng.uniform(0, 22))
-    tops, bottoms = ("Cervical", "T1", "T4", "T8", "T10", "T11", "T12"), ("Sacral", "Sacral", "L5", "L4", "L3")
+    tops, bottoms = (
+        ("Cervical", "T1", "T4", "T8", "T10", "T11", "T12"),
+        ("Sacral", "Sacral", "L5", "L4", "L3"),
+    )
     tilted, turned, curved = rng.random() < 0.1, rng.random() < 0.2, rng.random() < 0.2
     spacing = float(rng.choice([1.5, 2.0, 3.0, 5.0, 5.0, 8.0]))
     width_mm = 2 * (190 + sat) + vat

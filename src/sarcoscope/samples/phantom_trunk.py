@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from sarcoscope.anatomy.tissues import Tissue
-from sarcoscope.samples.phantom_anatomy import Anatomy
+from sarcoscope.samples.phantom_anatomy import Anatomy, Numbers
 from sarcoscope.samples.phantom_canvas import Canvas, Coordinates, Egg, Mask, View, ellipse
 
 SAT_HU: Final = -104.0
@@ -62,7 +62,11 @@ def outline_egg(anatomy: Anatomy, z: Coordinates) -> Egg:
     at, sat, pad = anatomy.at, anatomy.settings.sat_mm, anatomy.at("pad_side", z)
     egg = ring_egg(anatomy, z)
     back_pad = 5.0 + 0.15 * pad
-    return egg.grown(at("sat_side", z) * sat + pad, at("sat_front", z) * sat + 0.5 * pad, at("sat_back", z) * sat + back_pad)
+    return egg.grown(
+        at("sat_side", z) * sat + pad,
+        at("sat_front", z) * sat + 0.5 * pad,
+        at("sat_back", z) * sat + back_pad,
+    )
 
 
 def muscle_hu(anatomy: Anatomy) -> float:
@@ -72,7 +76,9 @@ def muscle_hu(anatomy: Anatomy) -> float:
 
 def paint_trunk(canvas: Canvas) -> Mask:
     """Paint outline, fat, ring and cavity; returns the cavity ``[y, x]``."""
-    anatomy, view = canvas.anatomy, canvas.whole
+    anatomy = canvas.anatomy
+    _narrow(canvas)
+    view = canvas.body
     z = view.z
     outline = outline_egg(anatomy, z)
     canvas.fill(view, outline.contains(view), SKIN_HU, Tissue.BACKGROUND)
@@ -84,9 +90,18 @@ def paint_trunk(canvas: Canvas) -> Mask:
     hu = muscle_hu(anatomy)
     canvas.fill(view, ring.contains(view), hu, Tissue.MUSCLE)
     _paint_wall_planes(canvas, ring, cavity)
-    inside = np.broadcast_to(cavity.contains(view), canvas.hu.shape)
+    inside = cavity.contains(view)
     canvas.fill(view, inside, VAT_HU, Tissue.VAT)
-    return inside
+    return canvas.spread(inside)
+
+
+def _narrow(canvas: Canvas) -> None:
+    """Set the rectangle of the body, so that large shapes are painted only there."""
+    egg = outline_egg(canvas.anatomy, np.linspace(*canvas.z_range, 9).astype(np.float32))
+    front, back = float(np.max(egg.front)) + 90.0, float(np.max(egg.back)) + 10.0
+    view = canvas.view(0.0, (back - front) / 2, float(np.max(egg.width)) + 2.0, (front + back) / 2)
+    if view is not None:
+        canvas.body = view
 
 
 def _paint_breasts(canvas: Canvas) -> None:
@@ -102,36 +117,59 @@ def _paint_breasts(canvas: Canvas) -> None:
             if view is None:
                 continue
             thick = np.sqrt(np.maximum(1.0 - ((view.z - z) / (1.6 * size)) ** 2, 1e-6))
-            mask = ellipse(view, x, y, np.maximum(2.1 * size * thick - shrink, 0.1), np.maximum(1.5 * size * thick - shrink, 0.1))
+            mask = ellipse(
+                view,
+                x,
+                y,
+                np.maximum(2.1 * size * thick - shrink, 0.1),
+                np.maximum(1.5 * size * thick - shrink, 0.1),
+            )
             behind = canvas.labels[view.rows, view.columns] == Tissue.SAT
             canvas.fill(view, mask & ~behind, hu, label)
         gland = canvas.view(x, y, size, size)
         if gland is not None:
             thick = np.sqrt(np.maximum(1.0 - ((gland.z - z) / size) ** 2, 1e-6))
             mask = ellipse(gland, x, y - 0.5 * size, 0.9 * size * thick, 0.5 * size * thick)
-            canvas.fill(gland, mask & (canvas.labels[gland.rows, gland.columns] == Tissue.SAT), 25.0, Tissue.BACKGROUND)
+            canvas.fill(
+                gland,
+                mask & (canvas.labels[gland.rows, gland.columns] == Tissue.SAT),
+                25.0,
+                Tissue.BACKGROUND,
+            )
 
 
 def _paint_shell_muscles(canvas: Canvas, ring: Egg) -> None:
-    """Pectoralis, serratus and latissimus, trapezius and rhomboids, and the muscles about the shoulder blade."""
-    anatomy, view = canvas.anatomy, canvas.whole
+    """Pectoralis, serratus and latissimus, trapezius and rhomboids, the muscles of the shoulder."""
+    anatomy, view = canvas.anatomy, canvas.body
     top, bottom = anatomy.by_name["C7"].z_high, anatomy.by_name["T12"].z_low
     if not canvas.meets(bottom, top):
         return
-    fat = canvas.labels == Tissue.SAT
-    distance, angle = ring.polar(view.x, view.y)
-    angle = angle / np.float32(np.pi)
-    covered = np.zeros_like(distance)
+    fat = canvas.labels[view.rows, view.columns] == Tissue.SAT
+    reach = max(m.thickness_mm for m in _SHELL_MUSCLES) * anatomy.settings.muscle
+    rows, columns = np.nonzero(fat & ring.grown(reach, reach, reach).contains(view) & ~ring.contains(view))
+    x, y, z = (np.broadcast_to(a, fat.shape)[rows, columns] for a in (view.x, view.y, view.z))
+    distance, angle = ring_egg(anatomy, z).polar(x, y)
+    covered = _shell_thickness(anatomy, angle / np.float32(np.pi), z)
+    hu, labels = canvas.hu[view.rows, view.columns], canvas.labels[view.rows, view.columns]
+    for near, far, value, label in (
+        (PLANE_MM, covered, muscle_hu(anatomy), Tissue.MUSCLE),
+        (0.0, np.minimum(covered, PLANE_MM), IMAT_HU, Tissue.IMAT),
+    ):
+        chosen = (distance > near) & (distance <= far)
+        hu[rows[chosen], columns[chosen]] = value
+        labels[rows[chosen], columns[chosen]] = label
+    _paint_shoulder_muscles(canvas)
+
+
+def _shell_thickness(anatomy: Anatomy, angle: Coordinates, z: Coordinates) -> Numbers:
+    covered = np.zeros(angle.shape)
     for m in _SHELL_MUSCLES:
         low, high = anatomy.by_name[m.lowest].z_low, anatomy.by_name[m.highest].z_high
         along = np.clip((angle - m.start) / (m.end - m.start), 0.0, 1.0)
-        upward = np.clip((view.z - low) / (high - low), 0.0, 1.0)
+        upward = np.clip((z - low) / (high - low), 0.0, 1.0)
         belly = np.sqrt(np.abs(np.sin(np.pi * along) * np.sin(np.pi * upward)))
         covered = np.maximum(covered, m.thickness_mm * anatomy.settings.muscle * belly)
-    under = fat & (distance > 0) & (distance < covered)
-    canvas.fill(view, under & (distance > PLANE_MM), muscle_hu(anatomy), Tissue.MUSCLE)
-    canvas.fill(view, under & (distance <= PLANE_MM), IMAT_HU, Tissue.IMAT)
-    _paint_shoulder_muscles(canvas)
+    return covered
 
 
 def _paint_shoulder_muscles(canvas: Canvas) -> None:
@@ -142,7 +180,10 @@ def _paint_shoulder_muscles(canvas: Canvas) -> None:
         upward = 1.0 - ((float(np.mean(canvas.z_range)) - middle) / half) ** 2
         if upward <= 0:
             return
-        width, depth = (44.0 * anatomy.settings.muscle * upward**0.5, 24.0 * anatomy.settings.muscle * upward**0.5)
+        width, depth = (
+            44.0 * anatomy.settings.muscle * upward**0.5,
+            24.0 * anatomy.settings.muscle * upward**0.5,
+        )
         x, y = side * (float(anatomy.at("width", middle)) - 18.0), 14.0
         view = canvas.view(x, y, width, depth)
         if view is None:
@@ -152,20 +193,21 @@ def _paint_shoulder_muscles(canvas: Canvas) -> None:
 
 
 def _paint_wall_planes(canvas: Canvas, ring: Egg, cavity: Egg) -> None:
-    """Fat planes between the three flat muscles of the flank."""
-    anatomy = canvas.anatomy
-    if not canvas.meets(anatomy.z_of("S2"), anatomy.by_name["T12"].z_mid):
+    """Fat planes between the flat muscles of the flank (below: of the buttock), and the white line."""
+    anatomy, view = canvas.anatomy, canvas.body
+    if not canvas.meets(anatomy.z_of("hip"), anatomy.by_name["T12"].z_mid):
         return
-    view = canvas.whole
-    lateral = (np.abs(view.x) > 0.72 * ring.width) & (view.y < 20.0)
+    pelvic = view.z < anatomy.by_name["L5"].z_low
+    lateral = (np.abs(view.x) > np.where(pelvic, 0.35, 0.72) * ring.width) & (
+        view.y < np.where(pelvic, 80.0, 20.0)
+    )
     for share in (0.33, 0.68):
-        side = (cavity.width - ring.width) * share
-        front = (cavity.front - ring.front) * share
-        layer = ring.grown(side, front, 0.0)
-        plane = layer.contains(view) & ~layer.grown(-PLANE_MM, -PLANE_MM, 0.0).contains(view)
-        canvas.fill(view, plane & lateral, IMAT_HU, Tissue.IMAT)
-    rectus_gap = (np.abs(view.x) < 3.0) & ring.contains(view) & (view.y < -40.0)
-    canvas.fill(view, rectus_gap, IMAT_HU, Tissue.IMAT)
+        side, front = (cavity.width - ring.width) * share, (cavity.front - ring.front) * share
+        layer = ring.grown(side, front, np.where(pelvic, (cavity.back - ring.back) * share, 0.0))
+        within = layer.grown(-PLANE_MM, -PLANE_MM, np.where(pelvic, -PLANE_MM, 0.0))
+        canvas.fill(view, layer.contains(view) & ~within.contains(view) & lateral, IMAT_HU, Tissue.IMAT)
+    white_line = (np.abs(view.x) < 1.5) & ring.contains(view) & (view.y < -40.0)
+    canvas.fill(view, white_line, IMAT_HU, Tissue.IMAT)
 
 
 def paint_inner_muscles(canvas: Canvas) -> None:
@@ -186,7 +228,9 @@ def paint_inner_muscles(canvas: Canvas) -> None:
                 continue
             person = _in_person(canvas, view)
             wrap = ellipse(view, side * x, y, width + PLANE_MM, depth + PLANE_MM) & person
-            canvas.fill(view, wrap & (canvas.labels[view.rows, view.columns] == Tissue.MUSCLE), IMAT_HU, Tissue.IMAT)
+            canvas.fill(
+                view, wrap & (canvas.labels[view.rows, view.columns] == Tissue.MUSCLE), IMAT_HU, Tissue.IMAT
+            )
             canvas.fill(view, ellipse(view, side * x, y, width, depth) & person, hu, Tissue.MUSCLE)
 
 
