@@ -1,7 +1,7 @@
 """The one message catalogue: every sentence and label that a person reads, in English and Korean.
 
-Three tables lie in ``data``: ``flags.csv`` (with a severity), ``statements.csv`` (diagnosis sentences, cautions,
-reasons) and ``labels.csv`` (words of reports and pictures). Codes are unique over all tables.
+Three tables lie in ``data``: ``flags.csv`` (with a severity), ``statements.csv`` (diagnosis sentences,
+cautions, reasons) and ``labels.csv`` (words of reports and pictures). Codes are unique over all tables.
 """
 
 from __future__ import annotations

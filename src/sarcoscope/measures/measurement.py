@@ -69,7 +69,7 @@ class IndexValue:
 
 @dataclass(frozen=True)
 class Flag:
-    """Something that the reader must know; texts and severity are in the message catalogue (``flags.csv``)."""
+    """Something that the reader must know; texts and severity stand in the message catalogue."""
 
     code: str
     values: Mapping[str, str] = field(default_factory=dict)
