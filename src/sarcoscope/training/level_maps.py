@@ -1,0 +1,151 @@
+"""Label maps painted as CT: more people's spines and ribs for the level network.
+
+Each organ gets a random HU, each bone a bright border and a darker inside, the rest of the body fat and
+muscle in random patches. Nothing of a real picture is in it but the shape.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+
+from sarcoscope.anatomy.levels import LEVEL_INDEX
+from sarcoscope.imaging.nifti import volume_from_grid
+from sarcoscope.imaging.volume import Volume
+from sarcoscope.levels.coarse import STEP_MM, CoarseVolume, coarse_copy
+from sarcoscope.levels.spine import SpinePath
+from sarcoscope.levels.strips import cut_strips
+from sarcoscope.training.level_data import LevelCase, load_case, row_targets, save_case
+
+MAPS: Final = ("totalseg_s0004", "totalseg_s0012", "totalseg_s0327", "totalseg_s0328")
+_BODY = 120
+_CORD = 79
+_VERTEBRAE: Final = {
+    25: "Sacral",
+    26: "Sacral",
+    **{27 + k: f"L{5 - k}" for k in range(5)},
+    **{32 + k: f"T{12 - k}" for k in range(12)},
+    **{44 + k: "Cervical" for k in range(7)},
+}
+_BONES: Final = (*range(25, 51), *range(69, 79), *range(91, 117))
+_LUNGS: Final = (10, 11, 12, 13, 14)
+_MUSCLES: Final = tuple(range(80, 90))
+_SMALLEST_SHARE = 0.25
+
+
+def map_cases(data: Path, variants: int, cache: Path) -> list[LevelCase]:
+    """Every label map painted ``variants`` times; strips are kept in ``cache``."""
+    cases = []
+    for name in MAPS:
+        for k in range(variants):
+            kept = cache / f"{name}_{k}.npz"
+            if not kept.is_file():
+                save_case(kept, _case(data / "labelmaps" / f"{name}.nii.gz", name, k))
+            cases.append(load_case(kept))
+    return cases
+
+
+def _case(path: Path, name: str, variant: int) -> LevelCase:
+    image: Any = nib.load(path)
+    labels = np.asanyarray(image.dataobj).astype(np.int16)
+    rng = np.random.default_rng([variant, len(name), int(labels.sum()) % 2**31])
+    # Labels ride through the reader as if they were HU (offset so that they are not taken for a mask).
+    as_volume = volume_from_grid(labels - 1000, image.affine, name)
+    grid = as_volume.hu + 1000
+    painted = Volume(_paint(grid, rng), as_volume.geometry, as_volume.sources)
+    coarse = coarse_copy(painted)
+    spine = SpinePath(_labelled_path(grid, painted, coarse), np.ones(len(coarse.hu)))
+    spans = _spans(grid, as_volume)
+    level, gap = row_targets(spans, coarse.row_offsets_mm)
+    return LevelCase(f"{name}_{variant}", name, "map", cut_strips(coarse, spine), level, gap)
+
+
+def _labelled_path(labels: NDArray[np.int16], volume: Volume, coarse: CoarseVolume) -> NDArray[np.float64]:
+    """[row, 2] coarse (y, x) of the canal as the labels have it: the cord, below it the vertebrae's back."""
+    _, dy, dx = volume.geometry.spacing_mm
+    bone = np.isin(labels, list(_VERTEBRAE))
+    rows, places = [], []
+    for k in range(len(labels)):
+        for part, share in ((labels[k] == _CORD, 50), (bone[k], 55)):
+            if part.sum() >= 20:
+                ys, xs = np.nonzero(part)
+                rows.append(k)
+                places.append((np.percentile(ys, share) * dy, xs.mean() * dx))
+                break
+    at = volume.geometry.slice_offsets_mm[rows]
+    known = np.array(places)
+    path = np.stack(
+        [
+            (np.interp(coarse.row_offsets_mm, at, known[:, a]) - coarse.corner_mm[a]) / STEP_MM
+            for a in range(2)
+        ],
+        axis=1,
+    )
+    smooth: NDArray[np.float64] = ndi.gaussian_filter1d(path, 3.0, axis=0, mode="nearest")
+    return smooth
+
+
+def _paint(labels: NDArray[np.int16], rng: np.random.Generator) -> NDArray[np.int16]:
+    """HU [z, y, x] of a label map."""
+    table = rng.uniform(20, 130, 256).astype(np.float32)
+    table[0] = -1000
+    table[list(_LUNGS)] = rng.uniform(-900, -780)
+    table[list(_MUSCLES)] = rng.uniform(30, 65)
+    table[[16, 20]] = (-950, rng.uniform(-300, 60))
+    vessels = [51, 52, 53, 62, 63, 64]
+    table[vessels] = rng.uniform(30, 70) + rng.choice([0.0, 100.0, 250.0]) * rng.random(len(vessels))
+    hu = table[labels].astype(np.float64)
+    noise = ndi.gaussian_filter(rng.standard_normal(labels.shape).astype(np.float32), 4.0)
+    soft = np.where(noise > np.quantile(noise[::8, ::8, ::8], rng.uniform(0.4, 0.7)), 50.0, -95.0)
+    canal = ndi.binary_dilation(labels == _CORD, iterations=6)
+    soft = np.where(canal, 25.0, soft)
+    hu = np.where(labels == _BODY, soft, hu)
+    bone = np.isin(labels, _BONES)
+    same = np.ones_like(bone)
+    for axis in range(3):
+        for shift in (-1, 1):
+            same &= np.roll(labels, shift, axis) == labels
+    inside, border = rng.uniform(130, 260), rng.uniform(350, 650)
+    hu = np.where(bone, np.where(same, inside, border), hu)
+    hu = hu + rng.normal(0, rng.uniform(5, 25), labels.shape)
+    return np.clip(hu, -1024, 2000).astype(np.int16)
+
+
+def _spans(labels: NDArray[np.int16], volume: Volume) -> list[tuple[str, float, float, bool]]:
+    """(level, low mm, high mm, cut) of every vertebral body, from below; the body is the front half."""
+    offsets = volume.geometry.slice_offsets_mm
+    half = volume.geometry.spacing_mm[0] / 2
+    spans = []
+    for value, level in _VERTEBRAE.items():
+        rows, ys, _ = np.nonzero(labels == value)
+        if len(rows) < 200:
+            continue
+        front = ys < np.percentile(ys, 45) if level not in ("Sacral", "Cervical") else np.ones(len(ys), bool)
+        counts = np.bincount(rows[front], minlength=len(labels))
+        held = np.flatnonzero(counts >= _SMALLEST_SHARE * counts.max())
+        low, high = int(held[0]), int(held[-1])
+        cut = low == 0 or high == len(labels) - 1
+        spans.append((level, float(offsets[low]) - half, float(offsets[high]) + half, cut))
+    spans.sort(key=lambda s: s[1])
+    return _joined(spans)
+
+
+def _joined(spans: list[tuple[str, float, float, bool]]) -> list[tuple[str, float, float, bool]]:
+    """Sacral parts as one span, and overlaps of oblique neighbours shared between them."""
+    merged: list[tuple[str, float, float, bool]] = []
+    for level, low, high, cut in spans:
+        if merged and merged[-1][0] == level and level == "Sacral":
+            last = merged.pop()
+            low, high, cut = min(last[1], low), max(last[2], high), cut or last[3]
+        elif merged and low < merged[-1][2]:
+            middle = (low + merged[-1][2]) / 2
+            last = merged.pop()
+            merged.append((last[0], last[1], middle - 1.0, last[3]))
+            low = middle + 1.0
+        merged.append((level, low, high, cut))
+    return [s for s in merged if s[0] in LEVEL_INDEX]
