@@ -45,6 +45,8 @@ class LevelMap:
     flags: tuple[LevelFlag, ...] = ()
     models: tuple[tuple[str, str, str], ...] = ()
     """(name, version, sha256) of every model that took part."""
+    spine: tuple[tuple[float, float], ...] = ()
+    """Per slice (y, x) in pixels of the spinal canal; empty: not known."""
 
     def find(self, level: str) -> LevelRange | None:
         """The range of a level, or None when it is not in view."""

@@ -1,0 +1,192 @@
+"""Find the vertebral levels of a volume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sarcoscope.imaging.volume import Volume
+from sarcoscope.levels.chain import CHAIN, Chain, Evidence, Segment, decode, shifted_scores
+from sarcoscope.levels.coarse import STEP_MM, CoarseVolume, coarse_copy
+from sarcoscope.levels.level_map import LevelFlag, LevelMap, LevelRange
+from sarcoscope.levels.spine import SpinePath, find_spine
+from sarcoscope.levels.strips import cut_strips, network_input
+from sarcoscope.models.package import ModelPackage, shipped_package
+
+Progress = Callable[[str, float], None]
+SHIFTS: Final = (-2, -1, 0, 1, 2)
+SHORTEST_MM: Final = 40.0
+"""Less than this of the spine in view: no vertebra is named."""
+SHORT_MM: Final = 110.0
+"""Less than this in view: the numbering rests on the look of two or three vertebrae."""
+SURE: Final = 0.8
+"""A level named with less confidence than this is flagged."""
+OBLIQUE_DEGREES: Final = 20.0
+_TEMPERATURE: Final = 6.0
+_LEAST_SPINE: Final = 0.3
+_FEWEST_ROWS: Final = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What the network says of a spine: class shares [member, 20, row] and gap shares [member, row]."""
+
+    classes: NDArray[np.float64]
+    gaps: NDArray[np.float64]
+
+    def evidence(self, members: Sequence[int]) -> Evidence:
+        """Mean evidence of some members."""
+        chosen = list(members)
+        return Evidence.of(self.classes[chosen].mean(axis=0), self.gaps[chosen].mean(axis=0))
+
+
+def find_levels(
+    volume: Volume,
+    *,
+    progress: Progress | None = None,
+    members: Sequence[int] | None = None,
+    package: ModelPackage | None = None,
+) -> LevelMap:
+    """The vertebral bodies in view, with confidence, runner-up and completeness.
+
+    Args:
+        volume: HU int16 [z, y, x].
+        progress: hears ("levels", fraction).
+        members: members of the ensemble to ask (all by default); a cross-validated reading asks only those
+            that never saw the person.
+        package: a ``level-chain`` model package; the shipped one by default.
+    """
+    package = package or shipped_package("level-chain")
+    height = float(np.ptp(volume.geometry.slice_offsets_mm)) + volume.geometry.spacing_mm[0]
+    if volume.n_slices < 3 or height < SHORTEST_MM:
+        return LevelMap((), (LevelFlag("short_field_of_view"),), (package.reference,))
+    coarse = coarse_copy(volume)
+    _tell(progress, 0.4)
+    path = find_spine(coarse)
+    _tell(progress, 0.7)
+    reading = read_spine(coarse, path, package)
+    chosen = list(range(len(reading.gaps))) if members is None else list(members)
+    chain = decode(reading.evidence(chosen))
+    spine = _slice_path(volume, coarse, path)
+    if path.quality < _LEAST_SPINE or not chain.segments:
+        return LevelMap((), (LevelFlag("spine_not_found"),), (package.reference,), spine)
+    ranges = _ranges(volume, coarse, chain, reading, chosen)
+    _tell(progress, 1.0)
+    flags = _flags(ranges, chain, height) + _obliquity(volume, ranges, spine)
+    return LevelMap(ranges, flags, (package.reference,), spine)
+
+
+def read_spine(coarse: CoarseVolume, path: SpinePath, package: ModelPackage) -> Reading:
+    """Ask the network about the straightened spine."""
+    strips = network_input(cut_strips(coarse, path))
+    rows = strips.shape[1]
+    if rows < _FEWEST_ROWS:
+        strips = np.pad(strips, ((0, 0), (0, _FEWEST_ROWS - rows), (0, 0)), mode="edge")
+    (logits,) = package.run(strips=strips[None])
+    logits = np.asarray(logits[:, :, :rows], np.float64)
+    classes = np.exp(logits[:, :-1] - logits[:, :-1].max(axis=1, keepdims=True))
+    classes /= classes.sum(axis=1, keepdims=True)
+    return Reading(classes, 1.0 / (1.0 + np.exp(-logits[:, -1])))
+
+
+def _tell(progress: Progress | None, fraction: float) -> None:
+    if progress is not None:
+        progress("levels", fraction)
+
+
+def _ranges(
+    volume: Volume, coarse: CoarseVolume, chain: Chain, reading: Reading, members: Sequence[int]
+) -> tuple[LevelRange, ...]:
+    """Slices of every vertebra; one that holds no slice's centre gets none."""
+    share, runner_shift = _numbering(reading.evidence(members), chain)
+    offsets = volume.geometry.slice_offsets_mm
+    rows = coarse.row_offsets_mm
+    agreement = _agreement(reading, members, chain)
+    found = []
+    for segment in chain.segments:
+        low_mm = rows[segment.start] - STEP_MM / 2
+        high_mm = rows[segment.stop - 1] + STEP_MM / 2
+        inside = np.flatnonzero((offsets >= low_mm) & (offsets <= high_mm))
+        if len(inside) == 0:
+            continue
+        low, high = int(inside[0]), int(inside[-1])
+        cut = segment.start == 0 or segment.stop == len(rows) or low == 0 or high == len(offsets) - 1
+        confidence = share * agreement[segment.level]
+        runner = CHAIN.index(segment.level) + runner_shift
+        name = CHAIN[runner] if 0 <= runner < len(CHAIN) else None
+        found.append(LevelRange(segment.level, low, high, round(confidence, 3), not cut, name))
+    return tuple(found)
+
+
+def _numbering(evidence: Evidence, chain: Chain) -> tuple[float, int]:
+    """(share of the best numbering among all shifts of it, the second-best shift)."""
+    scores = shifted_scores(evidence, chain, SHIFTS)
+    best = max(scores.values())
+    weights = {shift: float(np.exp((s - best) / _TEMPERATURE)) for shift, s in scores.items()}
+    others = {shift: w for shift, w in weights.items() if shift != 0}
+    runner = max(others, key=lambda shift: others[shift]) if others else 1
+    return weights.get(0, 0.0) / sum(weights.values()), runner
+
+
+def _agreement(reading: Reading, members: Sequence[int], chain: Chain) -> dict[str, float]:
+    """Per level 0..1: how far the single members, each asked alone, give the same name."""
+    if len(members) < 2:
+        return {segment.level: 0.97 for segment in chain.segments}
+    alone = [decode(reading.evidence([m])).segments for m in members]
+    agreement = {}
+    for segment in chain.segments:
+        middle = (segment.start + segment.stop) // 2
+        same = sum(_named(other, middle) == segment.level for other in alone)
+        agreement[segment.level] = 0.30 + 0.68 * same / len(alone)
+    return agreement
+
+
+def _named(segments: Sequence[Segment], row: int) -> str | None:
+    return next((s.level for s in segments if s.start <= row < s.stop), None)
+
+
+def _slice_path(volume: Volume, coarse: CoarseVolume, path: SpinePath) -> tuple[tuple[float, float], ...]:
+    """Per slice the canal's (y, x) in pixels of the volume."""
+    offsets = volume.geometry.slice_offsets_mm
+    places = []
+    for axis in range(2):
+        along = path.yx[:, axis] * STEP_MM + coarse.corner_mm[axis]
+        pixels = np.interp(offsets, coarse.row_offsets_mm, along) / volume.geometry.spacing_mm[1 + axis]
+        places.append([round(float(p), 2) for p in pixels])
+    return tuple(zip(*places, strict=True))
+
+
+def _flags(ranges: Sequence[LevelRange], chain: Chain, height_mm: float) -> tuple[LevelFlag, ...]:
+    flags = []
+    if height_mm < SHORT_MM:
+        flags.append(LevelFlag("short_field_of_view"))
+    doubtful = [r for r in ranges if r.confidence < SURE]
+    if ranges and len(doubtful) > len(ranges) / 2:
+        flags.append(LevelFlag("numbering_uncertain"))
+    flags += [LevelFlag("level_confidence_low", (("level", r.level),)) for r in doubtful if r.level == "L3"]
+    return tuple(flags)
+
+
+def _obliquity(
+    volume: Volume, ranges: Sequence[LevelRange], spine: Sequence[tuple[float, float]]
+) -> tuple[LevelFlag, ...]:
+    """A flag when the slices lie oblique to the spine at L3 (or the level nearest to it in view)."""
+    level = next((r for r in ranges if r.level == "L3"), None)
+    if level is None:
+        return ()
+    offsets = volume.geometry.slice_offsets_mm
+    reach = 20.0
+    middle = float(offsets[level.index_mid])
+    near = np.flatnonzero(np.abs(offsets - middle) <= reach)
+    if len(near) < 3:
+        return ()
+    points = np.array(spine)[near] * np.array(volume.geometry.spacing_mm[1:])
+    slopes = [float(np.polyfit(offsets[near], points[:, a], 1)[0]) for a in range(2)]
+    angle = float(np.degrees(np.arctan(np.hypot(*slopes))))
+    if angle < OBLIQUE_DEGREES:
+        return ()
+    return (LevelFlag("scoliosis", (("angle", f"{angle:.0f}"),)),)
