@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sarcoscope.errors import InputError, NotFoundError, UnreadableError
@@ -27,7 +27,7 @@ class ReadStudy:
     kind: str
     """``dicom`` or ``nifti``."""
     refused: tuple[RefusedSeries, ...] = ()
-    header_body: HeaderBody = HeaderBody()
+    header_body: HeaderBody = field(default_factory=HeaderBody)
     flags: tuple[ReadFlag, ...] = ()
 
 
