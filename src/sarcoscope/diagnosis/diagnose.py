@@ -70,8 +70,9 @@ def _kind(row: LimitRow) -> str:
 
 def title(reference: ReferenceSet, row: LimitRow | None) -> str:
     """Display title of a set, with the stratum where its title names one."""
-    stratum = row.stratum if row is not None else "all"
-    return reference.title.replace("{stratum}", stratum)
+    if row is None:
+        return reference.title.replace(" ({stratum})", "")
+    return reference.title.replace("{stratum}", row.stratum)
 
 
 def reason_text(reason: Caution, language: str) -> str:
@@ -148,13 +149,18 @@ def _statement(
     values: Mapping[str, object] = {
         "title": title(reference, row),
         "what": say("density" if index == DENSITY else "mass", language),
-        "t": f"{t_score:+.1f}" if t_score is not None else "",
-        "z": f"{z_score:+.1f}" if z_score is not None else "",
+        "t": _signed(t_score),
+        "z": _signed(z_score),
     }
     if class_ is None:
         return say("statement_z", language, values)
     scored = t_score is not None and class_ in ("class_1", "class_2", "not_low")
     return say(f"statement_{class_}{'_t' if scored else ''}", language, values)
+
+
+def _signed(score: float | None) -> str:
+    """One decimal with its sign; never ``-0.0``."""
+    return "" if score is None else f"{round(score, 1) + 0.0:+.1f}"
 
 
 def cautions_said(reference: ReferenceSet, diagnosis: Diagnosis) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""Does a reference set fit a person and a measurement? The first reason against it, and what to be wary of."""
+"""Does a reference set fit a person and a measurement? The first reason against it, and the cautions."""
 
 from __future__ import annotations
 

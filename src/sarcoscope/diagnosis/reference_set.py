@@ -45,8 +45,8 @@ class LimitRow:
     ages: Span
     bmis: Span
     kind: str
-    """``t_limit`` (published as T < -2), ``cutoff``, ``population`` (young: T-score), ``population_not_young``
-    (z-score); ``cutoff_age_unknown`` and ``cutoff_bmi_unknown`` serve only persons of unknown age or BMI."""
+    """``t_limit`` (published as T < -2), ``cutoff``, ``population`` (young: T-score),
+    ``population_not_young`` (z-score); ``cutoff_age_unknown`` and ``cutoff_bmi_unknown`` serve only persons of unknown age or BMI."""
     limit: float | None = None
     mean: float | None = None
     sd: float | None = None
@@ -166,7 +166,7 @@ def find_sets(names: Sequence[str], own: Sequence[ReferenceSet] = ()) -> tuple[R
 
 
 def default_sets(level: str) -> tuple[ReferenceSet, ...]:
-    """What a level is compared with unless the user chooses: at L3 P0 and Kim, elsewhere every fitting set."""
+    """What a level is compared with by default: at L3 P0 and Kim, elsewhere every fitting set."""
     if level == "L3":
         return tuple(s for s in shipped_sets() if s.default)
     return tuple(s for s in shipped_sets() if level in s.levels and s.verified and s.fits_all_muscles)
