@@ -46,7 +46,8 @@ class LimitRow:
     bmis: Span
     kind: str
     """``t_limit`` (published as T < -2), ``cutoff``, ``population`` (young: T-score),
-    ``population_not_young`` (z-score); ``cutoff_age_unknown`` and ``cutoff_bmi_unknown`` serve only persons of unknown age or BMI."""
+    ``population_not_young`` (z-score); ``cutoff_age_unknown`` and ``cutoff_bmi_unknown`` serve only persons
+    of unknown age or BMI."""
     limit: float | None = None
     mean: float | None = None
     sd: float | None = None

@@ -1,0 +1,37 @@
+"""Writing files whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sarcoscope.errors import StorageError
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file beside its place, then move it there.
+
+    Raises:
+        StorageError: the disk is full, or the folder may not be written.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise StorageError(f"'{path.name}' could not be written: {error.strerror}.") from error
+
+
+def make_folder(path: Path) -> None:
+    """Make the output folder.
+
+    Raises:
+        StorageError: a file lies there, or the place may not be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise StorageError(f"'{path.name}' is a file; the results need a folder.") from error
+    except OSError as error:
+        raise StorageError(f"The folder '{path.name}' cannot be made: {error.strerror}.") from error
