@@ -115,6 +115,8 @@ def _answer(case: Case, reference: ReferenceSet, row: LimitRow, value: IndexValu
         t_score=t_score,
         z_score=z_score,
         cautions=cautions(reference, case, value.name),
+        mean=row.mean,
+        sd=row.sd,
     )
 
 

@@ -63,3 +63,6 @@ class Diagnosis:
     reason: Caution | None = None
     """Why the answer is ``not_comparable``."""
     cautions: tuple[Caution, ...] = ()
+    mean: float | None = None
+    """Mean and SD of the population that was compared with, where there is one."""
+    sd: float | None = None

@@ -83,7 +83,7 @@ def _log_cut(length_mm: Array, mean: float, spread: float) -> Array:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Logarithms of what each row says: ``level`` [chain, row], ``none`` [row], ``gap`` and ``body`` [row]."""
+    """Logarithms of what each row says: ``level`` [chain, row]; ``none``, ``gap``, ``body`` [row]."""
 
     level: Array
     none: Array

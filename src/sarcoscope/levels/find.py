@@ -186,7 +186,7 @@ def _obliquity(
         return ()
     points = np.array(spine)[near] * np.array(volume.geometry.spacing_mm[1:])
     slopes = [float(np.polyfit(offsets[near], points[:, a], 1)[0]) for a in range(2)]
-    angle = float(np.degrees(np.arctan(np.hypot(*slopes))))
+    angle = float(np.degrees(np.arctan(np.hypot(slopes[0], slopes[1]))))
     if angle < OBLIQUE_DEGREES:
         return ()
     return (LevelFlag("scoliosis", (("angle", f"{angle:.0f}"),)),)

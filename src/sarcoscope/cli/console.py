@@ -1,0 +1,75 @@
+"""Progress and messages on the terminal: results go to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+ProgressCall = Callable[[str, float], None]
+STAGES: Final[dict[str, str]] = {
+    "read": "Reading the CT",
+    "levels": "Finding vertebral levels",
+    "tissues": "Segmenting muscle and fat",
+    "measure": "Measuring",
+    "write": "Writing report and files",
+    "fetch": "Fetching the sample CT",
+    "make": "Making the phantom",
+}
+"""What a stage is called on the terminal."""
+
+stderr = Console(stderr=True, highlight=False)
+
+
+def tell(text: str) -> None:
+    """A sentence for the user, on standard error."""
+    stderr.print(text, markup=False)
+
+
+@contextmanager
+def progress_shown(quiet: bool) -> Iterator[ProgressCall | None]:
+    """A progress callback ``(stage, fraction)``: a bar on a terminal, one line a stage elsewhere."""
+    if quiet:
+        yield None
+    elif sys.stderr.isatty():
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=stderr, transient=True) as bars:
+            yield _Bars(bars)
+    else:
+        yield _Lines()
+
+
+class _Bars:
+    """One bar a stage."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._task: dict[str, TaskID] = {}
+
+    def __call__(self, stage: str, fraction: float) -> None:
+        if stage not in self._task:
+            self._task[stage] = self._bars.add_task(STAGES.get(stage, stage), total=1.0)
+        self._bars.update(self._task[stage], completed=min(max(fraction, 0.0), 1.0))
+
+
+class _Lines:
+    """A line when a stage begins, and at most one every ten seconds after that."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._told = 0.0
+
+    def __call__(self, stage: str, fraction: float) -> None:
+        now = time.monotonic()
+        if stage != self._stage:
+            tell(f"{STAGES.get(stage, stage)} ...")
+        elif now - self._told > 10:
+            tell(f"  {fraction:.0%}")
+        else:
+            return
+        self._stage, self._told = stage, now

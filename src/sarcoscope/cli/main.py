@@ -1,0 +1,78 @@
+"""The ``sarcoscope`` command: mounts one module a command and turns errors into sentences and exit codes.
+
+Exit codes: 0 done; 2 an input or a setting that cannot be used; 1 anything else. The user never sees a
+traceback unless ``--debug`` asks for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from sarcoscope import __version__
+from sarcoscope.cli import analyze, demo, levels, reference, sample
+from sarcoscope.cli.console import tell
+from sarcoscope.errors import InputError, SarcoscopeError, SettingError
+
+app = typer.Typer(
+    name="sarcoscope",
+    help="Muscle and fat from CT, level by level, with the doubts. Research use only.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("analyze")(analyze.analyze_command)
+app.command("levels")(levels.levels_command)
+app.command("demo")(demo.demo_command)
+app.add_typer(sample.app, name="sample")
+app.add_typer(reference.app, name="reference")
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"sarcoscope {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Muscle and fat from CT, level by level, with the doubts. Research use only: not a medical device."""
+
+
+def main() -> None:
+    """Run the command line."""
+    debug = "--debug" in sys.argv
+    if debug:
+        sys.argv.remove("--debug")
+        logging.basicConfig(level=logging.DEBUG)
+    try:
+        app()
+    except SarcoscopeError as error:
+        if debug:
+            raise
+        tell(str(error))
+        raise SystemExit(2 if isinstance(error, InputError | SettingError) else 1) from None
+    except KeyboardInterrupt:
+        tell("Stopped.")
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        raise SystemExit(1) from None
+    except Exception as error:
+        if debug:
+            raise
+        tell(
+            f"A fault in Sarcoscope stopped the work ({type(error).__name__}). "
+            "Run again with --debug and report what it prints."
+        )
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""What an analysis answers, and how it is written into a folder."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from sarcoscope.diagnosis import ReferenceSet
+from sarcoscope.errors import SettingError
+from sarcoscope.exports.files import make_folder, write_bytes
+from sarcoscope.exports.json_result import result_dict, write_json
+from sarcoscope.exports.pictures import overlay, sagittal_view
+from sarcoscope.exports.record import Run, StudyRecord
+from sarcoscope.exports.report import ReportPage
+from sarcoscope.exports.segmentation import write_segmentation
+from sarcoscope.exports.tables import write_levels, write_measurements
+from sarcoscope.imaging.volume import Volume
+from sarcoscope.language.catalogue import LANGUAGES
+from sarcoscope.tissues.tissue_mask import TissueMask
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, eq=False)
+class StudyResult:
+    """The record of a study with the pictures and masks that it rests on."""
+
+    record: StudyRecord
+    volume: Volume
+    mask: TissueMask | None
+    """None when nothing was measured."""
+    sets: Mapping[str, ReferenceSet]
+    """The reference sets that were asked, by name."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The content of ``result.json``."""
+        return result_dict(self.record, self.sets)
+
+    def write(
+        self, folder: Path | str, *, language: str = "en", progress: Progress | None = None
+    ) -> StudyResult:
+        """Write every output into a folder; returns the result with the seconds of writing in its record.
+
+        Raises:
+            SettingError: a language that the report does not know.
+            StorageError: the folder cannot be written.
+        """
+        if language not in LANGUAGES:
+            raise SettingError(f"'{language}' is no language of the report; give {' or '.join(LANGUAGES)}.")
+        begin = time.monotonic()
+        folder = Path(folder)
+        make_folder(folder)
+        write_levels(self.record, folder / "levels.csv")
+        write_measurements(self.record, folder / "measurements.csv")
+        _tell(progress, 0.1)
+        write_segmentation(self.volume, self.mask, folder / "segmentation.nii.gz")
+        _tell(progress, 0.4)
+        first = self._write_overlays(folder, language)
+        measured = {m.level: m.indices for m in self.record.measurements}
+        spine = sagittal_view(self.volume, self.record.levels, measured, language)
+        write_bytes(folder / "sagittal.png", _png(spine))
+        _tell(progress, 0.7)
+        page = ReportPage(self.record, self.sets, language).pdf(first, spine)
+        write_bytes(folder / "report.pdf", page)
+        seconds = {**self.record.run.seconds, "write": time.monotonic() - begin}
+        run = Run(self.record.run.id, self.record.run.time, seconds)
+        done = replace(self, record=replace(self.record, run=run))
+        write_json(done.record, self.sets, folder / "result.json")
+        _tell(progress, 1.0)
+        return done
+
+    def _write_overlays(self, folder: Path, language: str) -> Image.Image | None:
+        """One picture a measured level (its middle slice); returns the first."""
+        first = None
+        for measurement in self.record.measurements:
+            if self.mask is None or not measurement.indices:
+                continue
+            middle = measurement.indices[len(measurement.indices) // 2]
+            slice_ = next(s for s in self.record.slices if s.index == middle)
+            image = overlay(self.volume, self.mask, slice_, language)
+            write_bytes(folder / f"overlay_{measurement.level}.png", _png(image))
+            first = first or image
+        return first
+
+
+def _tell(progress: Progress | None, fraction: float) -> None:
+    if progress is not None:
+        progress("write", fraction)
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
