@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 
 from sarcoscope.samples.dicom_series import write_dicom_series
-
 from sarcoscope.samples.phantom import PhantomSettings, make_phantom
 
 

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
-from tests.tissues.make import ellipse, trunk
 
 from sarcoscope.tissues.body import body_mask
+from tests.tissues.make import ellipse, trunk
 
 
 def test_trunk_alone_is_found_whole() -> None:

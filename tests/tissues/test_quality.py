@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.tissues.make import ellipse, trunk, volume_of
 
 from sarcoscope.tissues.body import body_mask
 from sarcoscope.tissues.compartments import Compartment
 from sarcoscope.tissues.quality import SliceQuality, slice_quality
 from sarcoscope.tissues.tissue_mask import TissueMask
+from tests.tissues.make import ellipse, trunk, volume_of
 
 SHAPE = (320, 400)
 

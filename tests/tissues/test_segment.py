@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.tissues.make import trunk, volume_of
 
 from sarcoscope.anatomy.hu_bands import HuBand, default_bands
 from sarcoscope.anatomy.tissues import Tissue
@@ -18,6 +17,7 @@ from sarcoscope.tissues import segment_slices
 from sarcoscope.tissues.compartments import Compartment
 from sarcoscope.tissues.refine import fat_to_its_side, floating_parts, reach_bone, small_parts
 from sarcoscope.tissues.segment import MODEL, border_doubt, gate_by_hu
+from tests.tissues.make import trunk, volume_of
 
 HU = st.integers(-1024, 3071)
 

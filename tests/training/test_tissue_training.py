@@ -67,7 +67,7 @@ def test_training_learns(canvas: Canvas) -> None:
     torch.set_num_threads(1)
     hu, target = augmented(canvas, np.random.default_rng(99))
     image, truth = torch.from_numpy(network_input(hu[None])), torch.from_numpy(target[None].astype(np.int64))
-    network = train_member([canvas] * 4, steps=16, seed=0)
+    network = train_member([canvas] * 4, [canvas], steps=16, seed=0)
     assert not network.training
     with torch.no_grad():
         before, after = (compartment_loss(n(image), truth).item() for n in (TissueUNet().eval(), network))

@@ -42,6 +42,5 @@ def print_summary(record: StudyRecord, folder: Path, language: str) -> None:
     typer.echo("")
     typer.echo(say("research_only", language))
     names = ["report.pdf", *(f"overlay_{m.level}.png" for m in record.measurements), "sagittal.png"]
-    typer.echo(
-        f"{folder}: {', '.join(names)}, result.json, levels.csv, measurements.csv, segmentation.nii.gz"
-    )
+    names += ["result.json", "levels.csv", "measurements.csv", "segmentation.nii.gz"]
+    typer.echo(f"{folder}: {', '.join(names)}")

@@ -49,7 +49,8 @@ def _plane_at(volume: Volume, offsets: NDArray[np.float64], offset: float) -> ND
     if len(near) < 2 or weights.sum() <= 0:
         above = int(np.clip(np.searchsorted(offsets, offset), 1, max(len(offsets) - 1, 1)))
         if len(offsets) == 1:
-            return np.clip(volume.hu[0], AIR_HU, None).astype(np.float32)
+            only: NDArray[np.float32] = np.clip(volume.hu[0], AIR_HU, None).astype(np.float32)
+            return only
         near = np.array([above - 1, above])
         share = (offset - offsets[above - 1]) / max(offsets[above] - offsets[above - 1], 1e-6)
         weights = np.array([1.0 - share, share])

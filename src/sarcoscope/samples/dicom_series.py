@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -226,8 +227,7 @@ def _missing_slice(images: list[Dataset]) -> list[Dataset]:
 
 
 def _doubled_slice(images: list[Dataset]) -> list[Dataset]:
-    again = Dataset(images[3 % len(images)])
-    again.file_meta = FileMetaDataset(images[3 % len(images)].file_meta)
+    again = deepcopy(images[3 % len(images)])
     again.SOPInstanceUID = again.file_meta.MediaStorageSOPInstanceUID = generate_uid(
         entropy_srcs=[images[0].SOPInstanceUID, "again"]
     )
@@ -282,8 +282,7 @@ def _empty_uids(images: list[Dataset]) -> list[Dataset]:
 
 
 def _bolus_tracker(images: list[Dataset]) -> list[Dataset]:
-    far = Dataset(images[-1])
-    far.file_meta = FileMetaDataset(images[-1].file_meta)
+    far = deepcopy(images[-1])
     far.SOPInstanceUID = far.file_meta.MediaStorageSOPInstanceUID = generate_uid(
         entropy_srcs=[images[0].SOPInstanceUID, "far"]
     )

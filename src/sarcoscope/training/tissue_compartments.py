@@ -23,10 +23,14 @@ from sarcoscope.tissues.compartments import Compartment, network_input
 from sarcoscope.training.tissue_augment import Canvas, augmented, make_canvas
 from sarcoscope.training.tissue_data import TissueCase, folds, load_cases
 from sarcoscope.training.tissue_export import export_package, load_members, write_card
+from sarcoscope.training.tissue_phantoms import phantom_canvases
 from sarcoscope.training.tissue_scores import score_cases, summary
 
 MEMBERS = 4
 BATCH = 4
+PHANTOMS = 40
+"""Random phantoms, a few slices of each."""
+PHANTOM_SHARE = 0.15
 LEARNING_RATE = 4e-3
 EMA = 0.985
 log = logging.getLogger(__name__)
@@ -49,8 +53,11 @@ def compartment_loss(logits: Tensor, target: Tensor) -> Tensor:
     return 0.5 * (1 - dice.mean()) + 0.5 * entropy
 
 
-def _batch(canvases: list[Canvas], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    chosen = [augmented(canvases[int(k)], rng) for k in rng.choice(len(canvases), BATCH, replace=False)]
+def _batch(canvases: list[Canvas], phantoms: list[Canvas], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    chosen = []
+    for _ in range(BATCH):
+        pool = phantoms if phantoms and rng.random() < PHANTOM_SHARE else canvases
+        chosen.append(augmented(pool[int(rng.integers(len(pool)))], rng))
     inputs = network_input(np.stack([hu for hu, _ in chosen]))
     targets = np.stack([t for _, t in chosen]).astype(np.int64)
     return torch.from_numpy(inputs), torch.from_numpy(targets)
@@ -62,19 +69,27 @@ def _moving_average(old: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
     return decay * old + (1 - decay) * new
 
 
-def train_member(canvases: list[Canvas], steps: int, seed: int) -> TissueUNet:
-    """Train one member on canvases; returns the running average of its weights."""
+def train_member(
+    canvases: list[Canvas], phantoms: list[Canvas], steps: int, seed: int, start: Path | None = None
+) -> TissueUNet:
+    """Train one member on canvases of people and phantoms; returns the running average of its weights.
+
+    ``start`` is the file of a member with the same people held out, from whose weights training goes on (at
+    half the learning rate).
+    """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     network = TissueUNet()
+    rate = LEARNING_RATE
+    if start is not None:
+        network.load_state_dict(torch.load(start, weights_only=True)["weights"])
+        rate = LEARNING_RATE / 2
     average = torch.optim.swa_utils.AveragedModel(network, avg_fn=_moving_average, use_buffers=True)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, LEARNING_RATE, total_steps=steps, pct_start=0.15
-    )
+    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.15)
     begin, total = time.monotonic(), 0.0
     for step in range(1, steps + 1):
-        inputs, targets = _batch(canvases, rng)
+        inputs, targets = _batch(canvases, phantoms, rng)
         loss = compartment_loss(network(inputs), targets)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
@@ -90,17 +105,25 @@ def train_member(canvases: list[Canvas], steps: int, seed: int) -> TissueUNet:
     return network.eval()
 
 
-def train_all(cases: list[TissueCase], out: Path, steps: int) -> None:
-    """Train every member that ``out`` lacks; each is kept as ``member_<k>.pt``."""
+def train_all(
+    cases: list[TissueCase], out: Path, steps: int, only: tuple[int, ...], start: Path | None = None
+) -> None:
+    """Train the members of ``only`` that ``out`` lacks; each is kept as ``member_<k>.pt``.
+
+    ``start`` is a folder with members of an earlier training, from which this one goes on.
+    """
     out.mkdir(parents=True, exist_ok=True)
     cases = [c for c in cases if c.trainable]
+    phantoms = phantom_canvases(PHANTOMS, seed=1)
     for k, held_out in enumerate(folds([c.person for c in cases], MEMBERS)):
         path = out / f"member_{k}.pt"
-        if path.exists():
+        if path.exists() or k not in only:
             continue
         canvases = [make_canvas(c) for c in cases if c.person not in held_out]
         log.info("member %d: %d slices, without %s", k, len(canvases), sorted(held_out))
-        network = train_member(canvases, steps, seed=k)
+        network = train_member(
+            canvases, phantoms, steps, seed=k, start=start / f"member_{k}.pt" if start else None
+        )
         torch.save(
             {"weights": network.state_dict(), "held_out": sorted(held_out), "seed": k, "steps": steps}, path
         )
@@ -122,12 +145,21 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=3000, help="steps of each member")
+    parser.add_argument(
+        "--members",
+        type=int,
+        nargs="+",
+        default=list(range(MEMBERS)),
+        help="members to train in this process (several processes share the work)",
+    )
+    parser.add_argument("--start", type=Path, help="folder of an earlier training to go on from")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
     cases = load_cases(options.data)
-    train_all(cases, options.out, options.steps)
-    export_and_score(cases, options.out)
+    train_all(cases, options.out, options.steps, tuple(options.members), options.start)
+    if len(load_members(options.out)) == MEMBERS:
+        export_and_score(cases, options.out)
 
 
 if __name__ == "__main__":
