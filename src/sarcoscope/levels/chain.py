@@ -31,6 +31,7 @@ _BODY_SPREAD: Final = 0.09
 _GAP_SPREAD: Final = 0.35
 _ROUNDING_MM: Final = 1.6
 _FREE_ROWS: Final = {"Sacral": 90, "Cervical": 90}
+_NEAR_SCALES: Final = 0.13
 _EVIDENCE_WEIGHT: Final = 0.5
 _IMPOSSIBLE: Final = -1e9
 
@@ -99,14 +100,27 @@ class Evidence:
         none = np.log(share[NONE_CLASS]) * _EVIDENCE_WEIGHT
         return cls(level, none, np.log(gap), np.log(1.0 - gap))
 
+    def flipped(self) -> Evidence:
+        """The same evidence read from above."""
+        return Evidence(self.level[::-1, ::-1], self.none[::-1], self.gap[::-1], self.body[::-1])
+
 
 class _Table:
-    """Dynamic programme of one scale: best scores of all ways to begin and end each state at each row."""
+    """Dynamic programme of one scale: best scores of all ways to begin and end each state at each row.
 
-    def __init__(self, evidence: Evidence, scale: float) -> None:
-        self.evidence = evidence
+    With ``flipped`` the chain is read from above, so that a pair of tables knows for every vertebra the best
+    score of everything below and of everything above it.
+    """
+
+    def __init__(self, evidence: Evidence, scale: float, *, flipped: bool = False) -> None:
+        body, gap = _heights()
+        self.names = CHAIN
+        if flipped:
+            evidence = evidence.flipped()
+            body, gap = body[::-1], np.append(gap[:-1][::-1], np.nan)
+            self.names = CHAIN[::-1]
         self.rows = evidence.none.shape[0]
-        self.body_mm, self.gap_mm = (h * scale for h in _heights())
+        self.body_mm, self.gap_mm = body * scale, gap * scale
         zero = np.zeros(1)
         self.none_sum = np.concatenate((zero, np.cumsum(evidence.none + evidence.body)))
         count = len(CHAIN)
@@ -128,7 +142,7 @@ class _Table:
 
     def _body_prior(self, k: int, rows: int, cut: bool) -> float:
         if np.isnan(self.body_mm[k]):
-            return 0.0 if rows <= _FREE_ROWS[CHAIN[k]] else _IMPOSSIBLE
+            return 0.0 if rows <= _FREE_ROWS[self.names[k]] else _IMPOSSIBLE
         prior = _log_cut if cut else _log_normal
         return float(prior(np.array(rows * STEP_MM), self.body_mm[k], _BODY_SPREAD))
 
@@ -139,7 +153,7 @@ class _Table:
     def longest(self, k: int) -> int:
         """Most rows that body k may have."""
         if np.isnan(self.body_mm[k]):
-            return _FREE_ROWS[CHAIN[k]]
+            return _FREE_ROWS[self.names[k]]
         return int(np.ceil(1.5 * self.body_mm[k] / STEP_MM))
 
     def _fill(self, k: int) -> None:
@@ -151,8 +165,10 @@ class _Table:
         elif k > 0:
             for length in range(0, int(np.ceil(2.2 * self.gap_mm[k - 1] / STEP_MM)) + 1):
                 sums = self.gap_sum[k - 1]
+                if length > rows:
+                    break
                 open_start = sums[length] - sums[0] + self._gap_prior(k - 1, max(length, 1), True)
-                if 0 < length <= rows and open_start > begin[length]:
+                if length > 0 and open_start > begin[length]:
                     begin[length], begin_from[length] = open_start, -1
                 ends = index[: rows + 1 - length]
                 score = self.end[k - 1, ends] + sums[ends + length] - sums[ends]
@@ -215,32 +231,28 @@ class _Table:
                 break
         return segments[::-1]
 
-    def score_of(self, segments: list[tuple[int, int, int]]) -> float:
-        """Score of given (chain index, start, stop) segments from below, with their gaps and open ends."""
+    def covering(self, above: _Table) -> Array:
+        """[chain, row] best score of any whole chain in which body k covers the row.
+
+        Args:
+            above: the flipped table of the same evidence and scale.
+        """
         rows = self.rows
-        first_k, first, _ = segments[0]
-        total = 0.0
-        if first > 0:
-            if first_k == 0:
-                total += float(self.none_sum[first])
-            else:
-                sums = self.gap_sum[first_k - 1]
-                total += float(sums[first]) + self._gap_prior(first_k - 1, first, True)
-        for n, (k, start, stop) in enumerate(segments):
-            cut = (start == 0) or (stop == rows)
-            total += float(self.body_sum[k, stop] - self.body_sum[k, start])
-            total += self._body_prior(k, stop - start, cut)
-            if n + 1 < len(segments):
-                above = segments[n + 1][1]
-                total += float(self.gap_sum[k, above] - self.gap_sum[k, stop])
-                total += self._gap_prior(k, above - stop, False)
-            elif stop < rows:
-                if k == len(CHAIN) - 1:
-                    total += float(self.none_sum[rows] - self.none_sum[stop])
-                else:
-                    total += float(self.gap_sum[k, rows] - self.gap_sum[k, stop])
-                    total += self._gap_prior(k, rows - stop, True)
-        return total
+        found = np.full((len(CHAIN), rows), _IMPOSSIBLE)
+        for k in range(len(CHAIN)):
+            rest = above.begin[len(CHAIN) - 1 - k][::-1]
+            for length in range(1, min(self.longest(k), rows) + 1):
+                starts = np.arange(rows + 1 - length)
+                score = self.begin[k, starts] + self.body_sum[k, starts + length] - self.body_sum[k, starts]
+                score = score + rest[starts + length] + self._body_prior(k, length, False)
+                cut = self._body_prior(k, length, True) - self._body_prior(k, length, False)
+                if cut > 0:
+                    score[[0, -1]] += cut
+                for step in range(length):
+                    np.maximum(
+                        found[k, step : step + len(score)], score, out=found[k, step : step + len(score)]
+                    )
+        return found
 
 
 def _scale_prior(scale: float) -> float:
@@ -258,16 +270,23 @@ def decode(evidence: Evidence) -> Chain:
     return best
 
 
-def shifted_scores(evidence: Evidence, chain: Chain, shifts: tuple[int, ...]) -> dict[int, float]:
-    """Score of the same borders under other names: shift +1 calls every vertebra by the name above its own.
+def name_shares(evidence: Evidence, chain: Chain, temperature: float) -> list[Array]:
+    """For every segment of a chain how likely each name is: shares [chain] that sum to one.
 
-    A name that would leave the chain is impossible and its shift is left out.
+    They follow from the best score of any whole chain that gives the segment's middle row that name; the
+    higher the temperature, the less a difference of scores counts (rows are not independent).
     """
-    index = {name: k for k, name in enumerate(CHAIN)}
-    tables = [(_Table(evidence, scale), scale) for scale in _SCALES]
-    scores = {}
-    for shift in shifts:
-        moved = [(index[s.level] + shift, s.start, s.stop) for s in chain.segments]
-        if moved and moved[0][0] >= 0 and moved[-1][0] < len(CHAIN):
-            scores[shift] = max(t.score_of(moved) + _scale_prior(scale) for t, scale in tables)
-    return scores
+    if not chain.segments:
+        return []
+    scores = np.full((len(CHAIN), evidence.none.shape[0]), _IMPOSSIBLE)
+    for scale in _SCALES:
+        if abs(scale - chain.scale) > _NEAR_SCALES:
+            continue
+        table, above = _Table(evidence, scale), _Table(evidence, scale, flipped=True)
+        np.maximum(scores, table.covering(above) + _scale_prior(scale), out=scores)
+    shares = []
+    for segment in chain.segments:
+        column = scores[:, (segment.start + segment.stop) // 2]
+        weights = np.exp((column - column.max()) / temperature)
+        shares.append(weights / weights.sum())
+    return shares

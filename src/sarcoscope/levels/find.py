@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sarcoscope.imaging.volume import Volume
-from sarcoscope.levels.chain import CHAIN, Chain, Evidence, Segment, decode, shifted_scores
+from sarcoscope.levels.chain import CHAIN, Chain, Evidence, Segment, decode, name_shares
 from sarcoscope.levels.coarse import STEP_MM, CoarseVolume, coarse_copy
 from sarcoscope.levels.level_map import LevelFlag, LevelMap, LevelRange
 from sarcoscope.levels.spine import SpinePath, find_spine
@@ -18,7 +18,6 @@ from sarcoscope.levels.strips import cut_strips, network_input
 from sarcoscope.models.package import ModelPackage, shipped_package
 
 Progress = Callable[[str, float], None]
-SHIFTS: Final = (-2, -1, 0, 1, 2)
 SHORTEST_MM: Final = 40.0
 """Less than this of the spine in view: no vertebra is named."""
 SHORT_MM: Final = 110.0
@@ -102,12 +101,12 @@ def _ranges(
     volume: Volume, coarse: CoarseVolume, chain: Chain, reading: Reading, members: Sequence[int]
 ) -> tuple[LevelRange, ...]:
     """Slices of every vertebra; one that holds no slice's centre gets none."""
-    share, runner_shift = _numbering(reading.evidence(members), chain)
+    shares = name_shares(reading.evidence(members), chain, _TEMPERATURE)
     offsets = volume.geometry.slice_offsets_mm
     rows = coarse.row_offsets_mm
     agreement = _agreement(reading, members, chain)
     found = []
-    for segment in chain.segments:
+    for segment, share in zip(chain.segments, shares, strict=True):
         low_mm = rows[segment.start] - STEP_MM / 2
         high_mm = rows[segment.stop - 1] + STEP_MM / 2
         inside = np.flatnonzero((offsets >= low_mm) & (offsets <= high_mm))
@@ -115,21 +114,11 @@ def _ranges(
             continue
         low, high = int(inside[0]), int(inside[-1])
         cut = segment.start == 0 or segment.stop == len(rows) or low == 0 or high == len(offsets) - 1
-        confidence = share * agreement[segment.level]
-        runner = CHAIN.index(segment.level) + runner_shift
-        name = CHAIN[runner] if 0 <= runner < len(CHAIN) else None
-        found.append(LevelRange(segment.level, low, high, round(confidence, 3), not cut, name))
+        own = CHAIN.index(segment.level)
+        confidence = float(share[own]) * agreement[segment.level]
+        runner_up = CHAIN[max((k for k in range(len(CHAIN)) if k != own), key=lambda k: share[k])]
+        found.append(LevelRange(segment.level, low, high, round(confidence, 3), not cut, runner_up))
     return tuple(found)
-
-
-def _numbering(evidence: Evidence, chain: Chain) -> tuple[float, int]:
-    """(share of the best numbering among all shifts of it, the second-best shift)."""
-    scores = shifted_scores(evidence, chain, SHIFTS)
-    best = max(scores.values())
-    weights = {shift: float(np.exp((s - best) / _TEMPERATURE)) for shift, s in scores.items()}
-    others = {shift: w for shift, w in weights.items() if shift != 0}
-    runner = max(others, key=lambda shift: others[shift]) if others else 1
-    return weights.get(0, 0.0) / sum(weights.values()), runner
 
 
 def _agreement(reading: Reading, members: Sequence[int], chain: Chain) -> dict[str, float]:
