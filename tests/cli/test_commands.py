@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,6 @@ from tests.study.make import abdomen, chest, series
 
 def run(*arguments: object, home: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "sarcoscope.cli.main", *map(str, arguments)]
-    import os
-
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     if home is not None:
         environment["SARCOSCOPE_HOME"] = str(home)
@@ -56,7 +55,7 @@ def test_levels_json() -> None:
         (("analyze", ".", "--out", "o", "--levels", "L9"), "is no level"),
         (("analyze", ".", "--out", "o", "--lang", "fr"), "is no language"),
         (("analyze", ".", "--out", "o", "--reference", "nobody"), "no reference set"),
-        (("analyze", ".", "--out", "o", "--height", "1.6", "--assume-level", "L3"), "cannot"),
+        (("analyze", ".", "--out", "o", "--height", "1.6", "--assume-level", "L3"), "cannot be true"),
         (("levels", "nowhere"), "There is nothing"),
         (("reference", "show", "nobody"), "no reference set"),
         (("sample", "fetch", "brain"), "no sample"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -14,6 +15,7 @@ from pypdf import PdfReader
 import sarcoscope
 from sarcoscope.errors import BodyInfoError, SettingError, StorageError
 from sarcoscope.exports.json_result import result_schema
+from sarcoscope.exports.pictures import overlay
 from sarcoscope.study import StudyResult, analyze
 from tests.study.make import abdomen, chest, series
 
@@ -153,8 +155,8 @@ def test_report_is_one_page_with_the_numbers(study: StudyResult, language: str, 
 
 def test_pictures_show_the_patients_right_on_the_left(study: StudyResult, written: Path) -> None:
     """A bright mark painted into the patient's right half of the CT appears in the picture's left half."""
-    picture = Image.open(written / "overlay_L3.png")
-    assert picture.width == 900
+    with Image.open(written / "overlay_L3.png") as picture:
+        assert picture.width == 900
     assert study.mask is not None
     marked = study.volume.hu.copy()
     middle = study.record.measurements[0].indices[len(study.record.measurements[0].indices) // 2]
@@ -163,10 +165,6 @@ def test_pictures_show_the_patients_right_on_the_left(study: StudyResult, writte
     rows = np.flatnonzero(body.any(axis=1))
     y, x = (rows[0] + rows[-1]) // 2, columns[0] + (columns[-1] - columns[0]) // 4
     marked[middle, y - 6 : y + 6, x - 6 : x + 6] = 3000
-    from dataclasses import replace
-
-    from sarcoscope.exports.pictures import overlay
-
     slice_ = next(s for s in study.record.slices if s.index == middle)
     empty = replace(study.mask, labels=np.zeros_like(study.mask.labels))
     drawn = np.asarray(overlay(replace(study.volume, hu=marked), empty, slice_).convert("L"), int)

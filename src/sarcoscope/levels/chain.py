@@ -199,7 +199,7 @@ class _Table:
             for length in range(1, min(self.longest(k), rows) + 1):
                 start = rows - length
                 cut = self.begin[k, start] + self.body_sum[k, rows] - self.body_sum[k, start]
-                cut += self._body_prior(k, length, True)
+                cut += max(self._body_prior(k, length, True), self._body_prior(k, length, False))
                 if cut > top:
                     top, state, stop = cut, k, rows
                     self.end_from[k, rows], self.end[k, rows] = start, cut

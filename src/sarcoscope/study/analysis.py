@@ -22,7 +22,7 @@ from sarcoscope.exports.record import Provenance, Run, SeriesRecord, StudyRecord
 from sarcoscope.imaging.phases import header_phase
 from sarcoscope.imaging.policy import SeriesPolicy
 from sarcoscope.imaging.reader import ReadStudy, read_study
-from sarcoscope.imaging.volume import Volume
+from sarcoscope.imaging.volume import HeaderBody, Volume
 from sarcoscope.levels import LevelMap, find_levels
 from sarcoscope.measures.areas import measure_slices
 from sarcoscope.measures.body import BodyInfo
@@ -81,7 +81,9 @@ def analyze(
     settings = settings or _settings(choices)
     given = _given(body)
     own = own_sets()
-    find_sets(settings.references, own)  # an unknown name is told before the work begins
+    # Mistakes of the user are told before the work begins.
+    find_sets(settings.references, own)
+    body_info(HeaderBody(), given)
     policy = SeriesPolicy.load(settings.series_policy)
     clock = _Clock()
     with clock.stage("read"):
