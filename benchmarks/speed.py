@@ -23,7 +23,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="sarcoscope-") as temporary:
         folder = Path(temporary)
         phantom = make_phantom(
-            PhantomSettings(seed=7, top_level="T3", slice_spacing_mm=2.0, slice_thickness_mm=2.0)
+            PhantomSettings(seed=7, top_level="T2", slice_spacing_mm=1.9, slice_thickness_mm=1.9)
         )
         write_dicom_series(phantom, folder / "ct")
         command = [sys.executable, "-m", "sarcoscope.cli.main", "analyze", str(folder / "ct")]

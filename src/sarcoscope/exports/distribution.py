@@ -25,8 +25,8 @@ def draw_distribution(
 ) -> None:
     """Draw a comparison into ``box`` (x, y, width, height in points).
 
-    A population with mean and SD gets its normal curve with the T = -1 and -2 lines; a published limit gets
-    just its line, because its distribution is not known.
+    A population with mean and SD gets its normal curve with the T (or z) = -1 and -2 lines; a published limit
+    gets just its line, because its distribution is not known.
     """
     x, y, width, height = box
     value = diagnosis.value
@@ -43,7 +43,8 @@ def draw_distribution(
     canvas.line(x, base, x + width, base)
     if diagnosis.mean is not None and diagnosis.sd is not None:
         _curve(canvas, diagnosis.mean, diagnosis.sd, (low, high), (x, base, width, height - 30))
-        _marks(canvas, diagnosis.mean, diagnosis.sd, place, base, height - 30)
+        score = "T" if diagnosis.kind == "population" else "z"
+        _marks(canvas, diagnosis.mean, diagnosis.sd, score, place, (base, height - 30))
     elif diagnosis.limit is not None:
         canvas.setFillColor(Color(LOW.red, LOW.green, LOW.blue, alpha=0.12))
         canvas.rect(x, base, place(diagnosis.limit) - x, height - 34, stroke=0, fill=1)
@@ -86,15 +87,22 @@ def _curve(
 
 
 def _marks(
-    canvas: Canvas, mean: float, sd: float, place: Callable[[float], float], base: float, height: float
+    canvas: Canvas,
+    mean: float,
+    sd: float,
+    score: str,
+    place: Callable[[float], float],
+    span: tuple[float, float],
 ) -> None:
-    for t in (-2, -1, 0):
-        at = place(mean + t * sd)
-        canvas.setStrokeColor(LOW if t == -2 else LINE)
+    base, height = span
+    for steps in (-2, -1, 0):
+        at = place(mean + steps * sd)
+        colour = LOW if steps == -2 and score == "T" else LINE
+        canvas.setStrokeColor(colour)
         canvas.setDash(2, 2)
         canvas.line(at, base, at, base + height)
         canvas.setDash()
-        _label(canvas, at, base - 10, f"T {t}" if t else "T 0", LOW if t == -2 else INK)
+        _label(canvas, at, base - 10, f"{score} {steps}", LOW if colour is LOW else INK)
 
 
 def _value(canvas: Canvas, place: Callable[[float], float], value: float, error: float, y: float) -> None:

@@ -21,6 +21,7 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, Frame, KeepInFrame, Paragraph, Spacer, Table, TableStyle
 
 from sarcoscope.diagnosis import Diagnosis, ReferenceSet, cautions_said
+from sarcoscope.diagnosis.fit import phase_word
 from sarcoscope.exports.distribution import draw_distribution
 from sarcoscope.exports.record import StudyRecord
 from sarcoscope.language.catalogue import say, severity
@@ -161,9 +162,9 @@ class ReportPage:
     def _series_facts(self) -> list[tuple[str, str]]:
         series = self.record.series
         info = series.info
-        phase = say(
-            "phase_unknown_word" if series.phase == "unknown" else f"phase_{series.phase}", self.language
-        )
+        phase = phase_word(series.phase, self.language)
+        if series.phase != "unknown" and series.phase_evidence.startswith("picture"):
+            phase += f" ({self.say('by_picture')})"
         spacing = " x ".join(f"{s:.2f}" for s in series.spacing_mm)
         date = info.study_date or ""
         shown_date = f"{date[:4]}-{date[4:6]}-{date[6:8]}" if len(date) == 8 else self.say("not_known")
