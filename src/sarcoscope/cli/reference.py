@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -45,9 +46,9 @@ def show_command(name: str) -> None:
     )
     for what, fact in facts:
         typer.echo(f"{what:<12}{fact or 'unknown'}")
-    typer.echo("  ".join(f"{c:<8}" for c in COLUMNS))
+    typer.echo(_line(COLUMNS))
     for row in _rows(s):
-        typer.echo("  ".join(f"{cell:<8}" for cell in row))
+        typer.echo(_line(row))
 
 
 @app.command("add")
@@ -95,6 +96,11 @@ def export_command(name: str, out: Annotated[Path, typer.Option("--out", help="C
     except OSError as error:
         raise StorageError(f"'{out.name}' could not be written: {error.strerror}.") from error
     typer.echo(f"{out}")
+
+
+def _line(cells: Sequence[str]) -> str:
+    widths = (20 if name == "kind" else 8 for name in COLUMNS)
+    return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def _title(s: ReferenceSet) -> str:
