@@ -60,6 +60,7 @@ def test_every_flag_at_once(study: StudyResult, language: str) -> None:
                     "bmi",
                     "days",
                     "percent",
+                    "sd",
                     "kvp",
                     "kernel",
                     "thickness",

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from sarcoscope.samples.phantom import PhantomSettings, make_phantom
 from sarcoscope.tissues.body import body_mask
 from sarcoscope.tissues.compartments import Compartment
 from sarcoscope.tissues.quality import SliceQuality, slice_quality
@@ -64,3 +67,15 @@ def test_free_fluid_along_the_wall() -> None:
 
 def test_air_only() -> None:
     assert _quality(np.full(SHAPE, -1024, dtype=np.int16)) == SliceQuality(0, 0.0, False, 0.0, 0.0)
+
+
+def test_a_circle_that_nobody_told_of_is_seen() -> None:
+    for width, cut in ((None, False), (300.0, True)):
+        phantom = make_phantom(
+            PhantomSettings(
+                seed=21, matrix=256, pixel_mm=1.6, top_level="L3", bottom_level="L3", field_of_view_mm=width
+            )
+        )
+        volume = replace(phantom.volume(), padding=None)
+        (quality,) = slice_quality(volume, phantom.tissue_mask((3,)))
+        assert (quality.truncated_share > 0.05) == cut

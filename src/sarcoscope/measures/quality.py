@@ -25,6 +25,8 @@ _DOUBT: Final = 0.22
 _MUSCLE_CM2: Final = (30.0, 400.0)
 _MUSCLE_HU: Final = (-10.0, 90.0)
 _SPREAD_SHARE: Final = 0.12
+_NOISE_HU: Final = 30.0
+"""SD of subcutaneous fat inside its band; it is 15 to 29 HU in the reference CT with soft kernels."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,9 @@ def value_flags(
             spread = float(np.max(np.abs(np.array(areas) - np.median(areas)))) / float(np.median(areas) or 1)
             if spread > _SPREAD_SHARE:
                 flags.append(Flag("slices_differ", {"level": level, "percent": f"{100 * spread:.0f}"}))
+        noise = measurement.tissues["sat"].sd_hu
+        if noise is not None and noise > _NOISE_HU:
+            flags.append(Flag("noisy", {"level": level, "sd": f"{noise:.0f}"}))
         odd_area = not _MUSCLE_CM2[0] <= muscle.area_cm2 <= _MUSCLE_CM2[1]
         odd_hu = muscle.mean_hu is None or not _MUSCLE_HU[0] <= muscle.mean_hu <= _MUSCLE_HU[1]
         if odd_area or odd_hu:

@@ -19,6 +19,9 @@ OEDEMA_HU = (-29, 40)
 FLUID_HU = (0, 25)
 _METAL_MM2 = 20.0
 _AWAY_MM = 4.0
+_CIRCLE_PX = 1.2
+_CIRCLE_SHARE = 0.2
+"""A round person centred in the picture has about an eighth of the outline on one circle."""
 _FLUID_WINDOW_MM = 9.0
 _FLUID_SD_HU = 15.0
 _FLUID_PART_MM2 = 800.0
@@ -56,6 +59,11 @@ def _truncated_share(body: Mask, padding: Mask | None) -> float:
         radius = np.hypot(y - (rows - 1) / 2, x - (columns - 1) / 2)
         if not body[radius > rows / 2 + 1].any():
             beyond |= radius >= rows / 2 - 2
+        # A smaller circle that nobody told of: much of the outline lies on it.
+        farthest = float(np.percentile(radius[outline], 99))
+        on_circle = np.abs(radius - farthest) <= _CIRCLE_PX
+        if on_circle[outline].mean() > _CIRCLE_SHARE:
+            beyond |= on_circle
     return float((outline & beyond).sum() / outline.sum())
 
 

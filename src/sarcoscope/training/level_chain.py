@@ -29,9 +29,10 @@ MEMBERS = 4
 BATCH = 6
 ROWS = 192
 TURN = 50
+MAP_VARIANTS = 6
 LEARNING_RATE = 2e-3
 EMA = 0.99
-SHARES = {"ct": 0.72, "map": 0.14, "phantom": 0.14}
+SHARES = {"ct": 0.62, "map": 0.26, "phantom": 0.12}
 log = logging.getLogger(__name__)
 
 
@@ -159,7 +160,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     cache = arguments.out / "strips"
     cases = reference_cases(arguments.data, cache)
-    cases += map_cases(arguments.data, 3, cache) + phantom_cases(60, 1, cache)
+    cases += map_cases(arguments.data, MAP_VARIANTS, cache) + phantom_cases(60, 1, cache)
     arguments.out.mkdir(parents=True, exist_ok=True)
     members = train(cases, arguments.steps, arguments.seed, arguments.out / "checkpoint.pt")
     real = [c for c in cases if c.kind == "ct"]
