@@ -77,5 +77,6 @@ def test_a_circle_that_nobody_told_of_is_seen() -> None:
             )
         )
         volume = replace(phantom.volume(), padding=None)
-        (quality,) = slice_quality(volume, phantom.tissue_mask((3,)))
+        body = body_mask(volume.hu[3], (1.6, 1.6))[None]
+        (quality,) = slice_quality(volume, replace(phantom.tissue_mask((3,)), body=body))
         assert (quality.truncated_share > 0.05) == cut
