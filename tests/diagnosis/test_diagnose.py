@@ -72,6 +72,8 @@ def test_unverified_sets_are_never_defaults() -> None:
     for level in ("L3", "T12", "T4", "L1"):
         assert all(s.verified for s in default_sets(level))
     assert [s.name for s in default_sets("L3")] == ["p0", "kim2021"]
+    assert [s.name for s in default_sets("L1")] == ["lim2022"]
+    assert default_sets("T12") == ()  # two sources contradict each other, and neither names its muscles
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def test_unverified_sets_are_never_defaults() -> None:
     [
         (["T11", "T12", "L1", "L2"], "L1"),
         (["T12", "T11"], "T12"),
-        (["T5", "T6"], "T5"),
+        (["T5", "T6"], "T6"),
         (["T2", "T3"], "T3"),
         (["Sacral", "L5"], "L5"),
     ],
@@ -161,3 +163,31 @@ def test_every_code_of_fit_has_its_sentence() -> None:
     known = messages()
     for code in codes:
         assert f"reason_{code}" in known or f"caution_{code}" in known, code
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -3.0])
+def test_a_value_that_is_none_gets_no_class(value: float) -> None:
+    (answer, *_) = diagnose(case("SMA_BMI", value), find_sets(("p0",)))
+    assert answer.class_ == "not_comparable"
+    assert answer.reason is not None
+    assert answer.reason.code == "index_missing"
+
+
+def test_a_person_whose_facts_are_none_is_not_guessed() -> None:
+    nan = float("nan")
+    (answer, *_) = diagnose(case("SMA_BMI", 3.0, age_years=nan), find_sets(("p0",)))
+    assert "age_not_given" in {c.code for c in answer.cautions}
+    (answer, *_) = diagnose(case("SMA_Ht2", 40.0, sex="M", bmi=nan), find_sets(("martin2013",)))
+    assert answer.reason is not None
+    assert answer.reason.code == "bmi_missing"
+    (answer, *_) = diagnose(case("SMA_BMI", 3.0, sex="O"), find_sets(("p0",)))
+    assert answer.reason is not None
+    assert answer.reason.code == "sex_missing"
+    for error in (nan, -1.0):
+        (answer, *_) = diagnose(case("SMA_BMI", 5.5, error), find_sets(("p0",)))
+        assert "error_unknown" in {c.code for c in answer.cautions}
+
+
+def test_doubts_of_the_measurement_stand_before_the_fit() -> None:
+    (answer, *_) = diagnose(case("SMA_BMI", 5.5, 0.1, doubts=("level_doubtful",)), find_sets(("p0",)))
+    assert answer.cautions[0].code == "level_doubtful"

@@ -23,9 +23,7 @@ def test_row(row: dict[str, str]) -> None:
     values = ()
     if row["value"]:
         error = _number(row["error"])
-        values = (
-            IndexValue(row["index"], row["level"], row["protocol"], float(row["value"]), "", error or None),
-        )
+        values = (IndexValue(row["index"], row["level"], row["protocol"], float(row["value"]), "", error),)
     case = Case(
         sex=row["sex"] or None,
         age_years=_number(row["age"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sarcoscope.diagnosis.fit import DENSITY, caution_text, cautions, phase_word, reason_against
+from sarcoscope.diagnosis.fit import DENSITY, caution_text, cautions, known_error, phase_word, reason_against
 from sarcoscope.diagnosis.reference_set import LimitRow, ReferenceSet
 from sarcoscope.diagnosis.statement import Case, Caution, Diagnosis
 from sarcoscope.language.catalogue import LANGUAGES, say
@@ -116,7 +116,7 @@ def _answer(case: Case, reference: ReferenceSet, row: LimitRow, value: IndexValu
         certainty=reference.certainty,
         t_score=t_score,
         z_score=z_score,
-        cautions=cautions(reference, case, value.name),
+        cautions=cautions(reference, case, row, value),
         mean=row.mean,
         sd=row.sd,
     )
@@ -128,7 +128,7 @@ def _class(row: LimitRow, value: IndexValue, limit: float | None, operator: str)
     bounds = [limit]
     if row.kind == "population" and row.mean is not None and row.sd is not None:
         bounds.append(row.mean + CLASS_1_T * row.sd)
-    error = value.error or 0.0
+    error = known_error(value) or 0.0
     if error > 0 and any(abs(value.value - bound) <= error + _TINY for bound in bounds):
         return "indeterminate"
     below = value.value < limit - _TINY or (operator == "<=" and value.value <= limit + _TINY)
@@ -153,18 +153,18 @@ def _statement(
     values: Mapping[str, object] = {
         "title": title(reference, row),
         "what": say("density" if index == DENSITY else "mass", language),
-        "t": _signed(t_score),
-        "z": _signed(z_score),
+        "t": _signed(t_score, 2),
+        "z": _signed(z_score, 1),
     }
     if class_ is None:
         return say("statement_z", language, values)
-    scored = t_score is not None and class_ in ("class_1", "class_2", "not_low")
+    scored = t_score is not None
     return say(f"statement_{class_}{'_t' if scored else ''}", language, values)
 
 
-def _signed(score: float | None) -> str:
-    """One decimal with its sign; never ``-0.0``."""
-    return "" if score is None else f"{round(score, 1) + 0.0:+.1f}"
+def _signed(score: float | None, digits: int) -> str:
+    """Fixed decimals with the sign; never ``-0.0``. A T-score has two, lest it contradict its class."""
+    return "" if score is None else f"{round(score, digits) + 0.0:+.{digits}f}"
 
 
 def cautions_said(reference: ReferenceSet, diagnosis: Diagnosis) -> list[dict[str, object]]:

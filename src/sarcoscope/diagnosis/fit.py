@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -55,9 +56,11 @@ def _age(
     age = case.age_years
     if age is not None:
         if age < ADULT_YEARS or not reference.ages.holds(age):
-            return Caution("age_outside", {"age": f"{age:.0f}"}), []
+            return Caution("age_outside", {"age": str(int(age))}), []
         fitting = [r for r in rows if r.ages.holds(age) and r.kind != "cutoff_age_unknown"]
-        return (None, fitting) if fitting else (Caution("age_outside", {"age": f"{age:.0f}"}), [])
+        return (None, fitting) if fitting else (Caution("age_outside", {"age": str(int(age))}), [])
+    if reference.ages.bounded:
+        return Caution("age_missing"), []
     unaged = [r for r in rows if r.kind == "cutoff_age_unknown"] or [r for r in rows if not r.ages.bounded]
     return (None, unaged) if unaged else (Caution("age_missing"), [])
 
@@ -74,7 +77,7 @@ def _weight(case: Case, index: str, rows: Sequence[LimitRow]) -> tuple[Caution |
     fitting = [r for r in stratified if r.bmis.holds(case.bmi)]
     if fitting or spare:
         return None, fitting or spare
-    return Caution("bmi_outside", {"bmi": f"{case.bmi:.1f}"}), []
+    return Caution("bmi_outside", {"bmi": f"{int(case.bmi * 10) / 10:.1f}"}), []
 
 
 def _density(reference: ReferenceSet, case: Case) -> Caution | None:
@@ -90,8 +93,26 @@ def _density(reference: ReferenceSet, case: Case) -> Caution | None:
     return None
 
 
-def cautions(reference: ReferenceSet, case: Case, index: str) -> tuple[Caution, ...]:
-    """What to be wary of in an answer that can be given, in a fixed order."""
+def cautions(reference: ReferenceSet, case: Case, row: LimitRow, value: IndexValue) -> tuple[Caution, ...]:
+    """What to be wary of in an answer that can be given, in a fixed order: the value, the fit, the source."""
+    found = [Caution(code) for code in case.doubts]
+    found += _of_the_source(reference)
+    found += _of_the_scan(reference, case, value)
+    if row.kind == "cutoff_bmi_unknown" and case.bmi is not None:
+        found.append(Caution("bmi_outside_table"))
+    if known_error(value) is None:
+        found.append(Caution("error_unknown"))
+    if case.age_years is None:
+        found.append(Caution("age_not_given"))
+    if reference.population is not None:
+        found.append(Caution("population_specific", {"population": reference.population["en"]}))
+    unknown = _unknown(reference, value.name)
+    if unknown:
+        found.append(Caution("fit_unknown", {"what": ", ".join(unknown)}))
+    return tuple(found)
+
+
+def _of_the_source(reference: ReferenceSet) -> list[Caution]:
     found = []
     if reference.note == "inferred":
         found.append(Caution("index_inferred"))
@@ -99,23 +120,32 @@ def cautions(reference: ReferenceSet, case: Case, index: str) -> tuple[Caution, 
         found.append(Caution("inconsistent_source"))
     if not reference.verified:
         found.append(Caution("unverified"))
+    return found
+
+
+def _of_the_scan(reference: ReferenceSet, case: Case, value: IndexValue) -> list[Caution]:
+    found = []
+    density = value.name == DENSITY
     if reference.protocol is not None and reference.protocol != case.protocol:
         values = {"set_protocol": reference.protocol, "protocol": case.protocol}
         found.append(Caution("protocol_differs", values))
-    if index != DENSITY and reference.phase is not None and reference.phase != case.phase:
+    if not density and reference.phase is not None and reference.phase != case.phase:
         code = "phase_missing_caution" if case.phase == "unknown" else "phase_differs_caution"
         found.append(Caution(code, {"set_phase": reference.phase, "phase": case.phase}))
-    if case.age_years is None:
-        found.append(Caution("age_not_given"))
-    if reference.population is not None:
-        found.append(Caution("population_specific", {"population": reference.population["en"]}))
-    unknown = _unknown(reference, case, index)
-    if unknown:
-        found.append(Caution("fit_unknown", {"what": ", ".join(unknown)}))
-    return tuple(found)
+    if density and case.kvp is None:
+        found.append(Caution("kvp_missing"))
+    if not density and case.fluid:
+        found.append(Caution("fluid_in_area"))
+    return found
 
 
-def _unknown(reference: ReferenceSet, case: Case, index: str) -> list[str]:
+def known_error(value: IndexValue) -> float | None:
+    """The measurement error, or None when it is not known (or no error at all)."""
+    error = value.error
+    return error if error is not None and math.isfinite(error) and error >= 0 else None
+
+
+def _unknown(reference: ReferenceSet, index: str) -> list[str]:
     facts: list[tuple[str, object]] = [
         ("protocol", reference.protocol),
         ("phase", reference.phase),

@@ -93,10 +93,14 @@ class ReferenceSet:
         """Levels that it has rows for."""
         return tuple(dict.fromkeys(r.level for r in self.rows))
 
-    @property
-    def fits_all_muscles(self) -> bool:
-        """May an area of all muscles be compared with it?"""
-        return self.muscle_set in (None, ALL_MUSCLES)
+    def speaks_for(self, level: str) -> bool:
+        """May it be taken unasked for an area of all muscles at a level?
+
+        At the chest the sources measured different muscles (limits at T12 differ by 65 %): a set that does
+        not say which is used there only when it is asked for.
+        """
+        known = self.muscle_set == ALL_MUSCLES
+        return known or (self.muscle_set is None and not level.startswith("T"))
 
 
 def _span(low: str, high: str) -> Span:
@@ -170,7 +174,7 @@ def default_sets(level: str) -> tuple[ReferenceSet, ...]:
     """What a level is compared with by default: at L3 P0 and Kim, elsewhere every fitting set."""
     if level == "L3":
         return tuple(s for s in shipped_sets() if s.default)
-    return tuple(s for s in shipped_sets() if level in s.levels and s.verified and s.fits_all_muscles)
+    return tuple(s for s in shipped_sets() if level in s.levels and s.verified and s.speaks_for(level))
 
 
 def best_level(in_view: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -28,6 +29,19 @@ class Case:
     """Which muscles the area counts: ``all`` = every skeletal muscle of the slice."""
     fluid: bool = False
     """Ascites or oedema was seen or entered, and the weight is not a dry weight."""
+    doubts: tuple[str, ...] = ()
+    """What makes the value itself doubtful (``level_doubtful``, ``level_incomplete``, ``tissue_cut_off``,
+    ``mask_doubtful``): cautions beside every answer."""
+
+    def __post_init__(self) -> None:
+        """Values that are no numbers, and a sex other than M or F, count as not known."""
+        object.__setattr__(self, "sex", self.sex if self.sex in ("M", "F") else None)
+        for name, highest in (("age_years", 130.0), ("bmi", 200.0), ("kvp", 1000.0)):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= highest:
+                object.__setattr__(self, name, None)
+        sound = tuple(i for i in self.indices if math.isfinite(i.value) and (i.value >= 0 or i.name == "SMD"))
+        object.__setattr__(self, "indices", sound)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from sarcoscope.imaging.policy import SeriesPolicy
 from sarcoscope.imaging.reader import ReadStudy, read_study
 from sarcoscope.imaging.volume import HeaderBody, Volume
 from sarcoscope.levels import LevelMap, find_levels
+from sarcoscope.levels.find import SURE
 from sarcoscope.measures.areas import measure_slices
 from sarcoscope.measures.body import BodyInfo
 from sarcoscope.measures.body_info import GivenBody, body_info
@@ -203,7 +204,9 @@ def _record(
         found.append(Flag("fluid_entered"))
     indices = tuple(i for m in measurements for i in muscle_indices(m, person))
     wet = any(f.code in FLUID_FLAGS for f in found) and not (person.weight_kg and person.weight_kg.dry)
-    diagnoses, sets = _diagnoses(volume, measurements, indices, person, phase, settings, own, fluid=wet)
+    diagnoses, sets = _diagnoses(
+        volume, measurements, indices, person, phase, settings, own, levels, found, fluid=wet
+    )
     models = dict.fromkeys((*levels.models, *(mask.models if mask is not None else ())))
     hu_bands = {name: (band.low, band.high) for name, band in bands.items()}
     provenance = Provenance(__version__, tuple(models), settings.protocol, hu_bands, settings.record())
@@ -260,6 +263,8 @@ def _diagnoses(
     phase: Phase,
     settings: AnalysisSettings,
     own: tuple[ReferenceSet, ...],
+    levels: LevelMap,
+    flags: list[Flag],
     *,
     fluid: bool,
 ) -> tuple[tuple[Diagnosis, ...], dict[str, ReferenceSet]]:
@@ -279,10 +284,25 @@ def _diagnoses(
             kvp=volume.series.kvp,
             hu_band=(muscle.low, muscle.high),
             fluid=fluid,
+            doubts=_doubts(measurement, levels, flags),
         )
         answers += diagnose(case, chosen)
         asked |= {s.name: s for s in chosen}
     return tuple(answers), asked
+
+
+def _doubts(measurement: Measurement, levels: LevelMap, flags: list[Flag]) -> tuple[str, ...]:
+    """What makes a measurement doubtful, as cautions of its answers."""
+    codes = {f.code for f in flags if f.values.get("level", measurement.level) == measurement.level}
+    span = levels.find(measurement.level)
+    doubtful = span is not None and span.confidence < SURE
+    pairs = (
+        ("level_doubtful", doubtful or "numbering_uncertain" in codes),
+        ("level_incomplete", "level_cut_off" in codes),
+        ("tissue_cut_off", "tissue_cut_off" in codes),
+        ("mask_doubtful", "muscle_border_doubtful" in codes),
+    )
+    return tuple(code for code, holds in pairs if holds)
 
 
 def _each_once(flags: list[Flag]) -> list[Flag]:
