@@ -124,9 +124,14 @@ def train_all(
         network = train_member(
             canvases, phantoms, steps, seed=k, start=start / f"member_{k}.pt" if start else None
         )
-        torch.save(
-            {"weights": network.state_dict(), "held_out": sorted(held_out), "seed": k, "steps": steps}, path
-        )
+        before = int(torch.load(start / f"member_{k}.pt", weights_only=True)["steps"]) if start else 0
+        member = {
+            "weights": network.state_dict(),
+            "held_out": sorted(held_out),
+            "seed": k,
+            "steps": before + steps,
+        }
+        torch.save(member, path)
 
 
 def export_and_score(cases: list[TissueCase], out: Path) -> None:
