@@ -50,6 +50,9 @@ def test_sharp_kernels(name: str | None, sharp: bool) -> None:
         ("arterial and portal", "unknown"),
         ("CT AP W CONTRAST", "unknown"),
         ("plate", "unknown"),
+        ("late arterial", "arterial"),
+        ("HAP 1.0", "arterial"),
+        ("Abd 5 min", "delayed"),
         ("intravenous", "unknown"),
     ],
 )

@@ -68,6 +68,14 @@ def test_all_files_are_written_and_the_json_keeps_its_schema(written: Path) -> N
     assert "PHANTOM" not in json.dumps(result)  # the patient's ID
 
 
+def test_pictures_of_an_earlier_run_do_not_stay(study: StudyResult, tmp_path: Path) -> None:
+    (tmp_path / "overlay_T12.png").write_bytes(b"old")
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    study.write(tmp_path)
+    assert not (tmp_path / "overlay_T12.png").exists()
+    assert (tmp_path / "notes.txt").exists()
+
+
 def test_tables_agree_with_the_json(written: Path) -> None:
     result = json.loads((written / "result.json").read_text(encoding="utf-8"))
     with (written / "levels.csv").open(encoding="utf-8", newline="") as lines:

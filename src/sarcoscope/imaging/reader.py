@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydicom.dataset import Dataset
+
 from sarcoscope.errors import InputError, NotFoundError, UnreadableError
 from sarcoscope.imaging.archive import unpacked
 from sarcoscope.imaging.instances import Instance, number_of, read_instances, text_of
@@ -174,11 +176,20 @@ def _header_body(one: Instance) -> HeaderBody:
     size = number_of(header, "PatientSize")
     return HeaderBody(
         sex=sex if sex in ("M", "F") else None,
-        age_years=_age(text_of(header, "PatientAge")),
+        age_years=_age(text_of(header, "PatientAge")) or _age_by_dates(header),
         height_cm=None if not size else round(size * 100.0, 2),
         weight_kg=number_of(header, "PatientWeight") or None,
         date=text_of(header, "StudyDate") or None,
     )
+
+
+def _age_by_dates(header: Dataset) -> float | None:
+    """Completed years from birth to the study, where the header has both dates."""
+    born, studied = text_of(header, "PatientBirthDate"), text_of(header, "StudyDate")
+    if len(born) != 8 or len(studied) != 8 or not (born + studied).isdigit():
+        return None
+    years = int(studied[:4]) - int(born[:4]) - (studied[4:] < born[4:])
+    return float(years) if years >= 0 else None
 
 
 def _age(text: str) -> float | None:

@@ -20,7 +20,7 @@ _SAME_PLACE_MM: Final = 0.01
 _AXIAL_COSINE: Final = 0.75
 """Slices whose normal leans less than 41 degrees from the long axis are axial (gantries tilt up to 30)."""
 _MAP_WORDS: Final = re.compile(
-    r"IODINE|VNC|VIRTUAL[ _-]?NON|MATERIAL|WATER|CALCIUM|EFF(ECTIVE)?[ _]?(Z|ATOMIC)|ELECTRON[ _-]?DENSITY"
+    r"IODINE|\bVNC\b|VIRTUAL[ _-]?NON|MATERIAL|\bEFF(ECTIVE)?[ _]?(Z|ATOMIC)|ELECTRON[ _-]?DENSITY"
     r"|FAT[ _-]?MAP|PERFUSION|\bMAP\b|\bCBF\b|\bMTT\b",
     re.IGNORECASE,
 )

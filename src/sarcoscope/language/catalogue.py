@@ -15,6 +15,8 @@ from types import MappingProxyType
 from typing import Final
 
 LANGUAGES: Final[tuple[str, ...]] = ("en", "ko")
+_WORDS: Final[Mapping[str, str]] = MappingProxyType({"what": "word_", "phase": "phase_"})
+"""Placeholders whose values are codes of the catalogue, and how those codes begin."""
 TABLES: Final[tuple[str, ...]] = ("flags", "statements", "labels")
 
 
@@ -44,7 +46,14 @@ def messages() -> Mapping[str, Message]:
 
 def say(code: str, language: str, values: Mapping[str, object] | None = None) -> str:
     """The sentence of a code in a language, its placeholders filled from ``values``."""
-    return messages()[code].texts[language].format_map(dict(values or {}))
+    filled = {name: _in_language(name, value, language) for name, value in (values or {}).items()}
+    return messages()[code].texts[language].format_map(filled)
+
+
+def _in_language(name: str, value: object, language: str) -> object:
+    """A value that is a word of the catalogue (a phase, a body value) in the sentence's language."""
+    word = messages().get(f"{_WORDS[name]}{value}") if name in _WORDS else None
+    return value if word is None else word.texts[language]
 
 
 def say_all(code: str, values: Mapping[str, object] | None = None) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 
+from sarcoscope.anatomy.levels import LEVELS
 from sarcoscope.diagnosis import ReferenceSet
 from sarcoscope.errors import SettingError
 from sarcoscope.exports.files import make_folder, write_bytes
@@ -78,6 +79,9 @@ class StudyResult:
     def _write_overlays(self, folder: Path, language: str) -> Image.Image | None:
         """One picture a measured level (its middle slice); returns the first."""
         first = None
+        # Pictures of an earlier run in the same folder would speak of levels that this one did not measure.
+        for level in LEVELS:
+            (folder / f"overlay_{level}.png").unlink(missing_ok=True)
         for measurement in self.record.measurements:
             if self.mask is None or not measurement.indices:
                 continue
