@@ -13,7 +13,6 @@ from tests.imaging.kinds import edited, second_series
     [
         ({"PatientAge": "064Y"}, 64.0),
         ({"PatientAge": "018M"}, 1.5),
-        ({"PatientAge": "64"}, 64.0),
         ({"PatientAge": "", "PatientBirthDate": "19600102"}, 65.0),
         ({"PatientAge": "", "PatientBirthDate": "19600103"}, 64.0),
         ({"PatientAge": "", "PatientBirthDate": ""}, None),
