@@ -32,7 +32,7 @@ def print_summary(record: StudyRecord, folder: Path, language: str) -> None:
         typer.echo("")
         typer.echo(say("statements_heading", language))
         for d in record.diagnoses:
-            typer.echo(f"  {d.index:<8} {d.statement[language]}")
+            typer.echo(f"  {d.level} {d.index:<8} {d.statement[language]}")
     if record.flags:
         typer.echo("")
         typer.echo(say("flags_heading", language))

@@ -155,7 +155,7 @@ class ReportPage:
                 cells.append(Paragraph(escape(name), _style(7.5, DIM)))
                 cells.append(Paragraph(escape(value), _style(8)))
             rows.append(cells + [Paragraph("", _style())] * (4 - len(cells)))
-        table = Table(rows, colWidths=[17 * mm, 30 * mm, 17 * mm, 29 * mm])
+        table = Table(rows, colWidths=[17 * mm, 30 * mm, 17 * mm, 29 * mm], hAlign="LEFT")
         table.setStyle(TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), *_TIGHT]))
         return table
 
@@ -232,7 +232,7 @@ class ReportPage:
             cells = (_with_error(tissue), _hu(tissue), _volume(tissue))
             label = Paragraph(escape(self.say(f"tissue_{name}")), _style(8))
             rows.append([label, *(Paragraph(c, right) for c in cells)])
-        table = Table(rows, colWidths=[24 * mm, 25 * mm, 25 * mm, 19 * mm])
+        table = Table(rows, colWidths=[24 * mm, 25 * mm, 25 * mm, 19 * mm], hAlign="LEFT")
         rules = [("LINEBELOW", (0, 0), (-1, 0), 0.5, DIM), ("LINEBELOW", (0, -1), (-1, -1), 0.3, DIM)]
         table.setStyle(TableStyle([*rules, *_TIGHT]))
         muscle = measurement.tissues["muscle"]
@@ -286,15 +286,22 @@ class ReportPage:
         name = self.sets[chosen.reference].title.replace(" ({stratum})", "")
         canvas.setFillColor(DIM)
         canvas.setFont("Report", 7)
-        canvas.drawString(x, top - 5 * mm, f"{chosen.index} · {name}")
+        canvas.drawString(x, top - 5 * mm, f"{chosen.level} {chosen.index} · {name}")
         draw_distribution(
             canvas, chosen, error, (x, top - 8 * mm - height, plot_width, height), self.language
         )
 
     def _statement(self, answer: Diagnosis) -> list[Flowable]:
         if answer.class_ == "not_comparable":
-            return [Paragraph(escape(f"{answer.index}: {answer.statement[self.language]}"), _style(7.5, DIM))]
-        lead = f"{answer.index} {answer.value:.2f}" if answer.value is not None else answer.index
+            return [
+                Paragraph(
+                    escape(f"{answer.level} {answer.index}: {answer.statement[self.language]}"),
+                    _style(7.5, DIM),
+                )
+            ]
+        lead = f"{answer.level} {answer.index}"
+        if answer.value is not None:
+            lead += f" {answer.value:.2f}"
         limit = ""
         if answer.limit is not None:
             limit = f" ({self.say('limit')} {answer.limit:.4g})"

@@ -75,7 +75,7 @@ def find_levels(
         return LevelMap((), (LevelFlag("spine_not_found"),), (package.reference,), spine)
     ranges = _ranges(volume, coarse, chain, reading, chosen)
     _tell(progress, 1.0)
-    flags = _flags(ranges, chain, height) + _obliquity(volume, ranges, spine)
+    flags = _flags(ranges, height) + _obliquity(volume, ranges, spine)
     return LevelMap(ranges, flags, (package.reference,), spine)
 
 
@@ -109,7 +109,7 @@ def _ranges(
     for segment, share in zip(chain.segments, shares, strict=True):
         low_mm = rows[segment.start] - STEP_MM / 2
         high_mm = rows[segment.stop - 1] + STEP_MM / 2
-        inside = np.flatnonzero((offsets >= low_mm) & (offsets <= high_mm))
+        inside = np.flatnonzero((offsets >= low_mm) & (offsets < high_mm))
         if len(inside) == 0:
             continue
         low, high = int(inside[0]), int(inside[-1])
@@ -149,7 +149,7 @@ def _slice_path(volume: Volume, coarse: CoarseVolume, path: SpinePath) -> tuple[
     return tuple(zip(*places, strict=True))
 
 
-def _flags(ranges: Sequence[LevelRange], chain: Chain, height_mm: float) -> tuple[LevelFlag, ...]:
+def _flags(ranges: Sequence[LevelRange], height_mm: float) -> tuple[LevelFlag, ...]:
     flags = []
     if height_mm < SHORT_MM:
         flags.append(LevelFlag("short_field_of_view"))

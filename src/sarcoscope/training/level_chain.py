@@ -30,6 +30,7 @@ BATCH = 6
 ROWS = 192
 TURN = 50
 MAP_VARIANTS = 6
+PHANTOMS = 60
 LEARNING_RATE = 2e-3
 EMA = 0.99
 SHARES = {"ct": 0.62, "map": 0.26, "phantom": 0.12}
@@ -152,24 +153,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the reference CT")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and the package")
-    parser.add_argument("--steps", type=int, default=1600, help="steps of every member")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=1500, help="steps of every member")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="one set of members a seed")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
     cache = arguments.out / "strips"
     cases = reference_cases(arguments.data, cache)
-    cases += map_cases(arguments.data, MAP_VARIANTS, cache) + phantom_cases(60, 1, cache)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    members = train(cases, arguments.steps, arguments.seed, arguments.out / "checkpoint.pt")
-    real = [c for c in cases if c.kind == "ct"]
-    export_package(
-        [m.average for m in members],
-        person_folds(real, MEMBERS),
-        arguments.out / "package",
-        {"steps": arguments.steps, "seed": arguments.seed, "batch": BATCH, "rows": ROWS},
-    )
+    cases += map_cases(arguments.data, MAP_VARIANTS, cache) + phantom_cases(PHANTOMS, 1, cache)
+    networks: list[LevelChainNet] = []
+    held_out: list[tuple[str, ...]] = []
+    folds = person_folds([c for c in cases if c.kind == "ct"], MEMBERS)
+    for seed in arguments.seeds:
+        members = train(cases, arguments.steps, seed, arguments.out / f"checkpoint_{seed}.pt")
+        networks += [m.average for m in members]
+        held_out += folds
+    facts = {"steps": arguments.steps, "seeds": arguments.seeds, "batch": BATCH, "rows": ROWS}
+    export_package(networks, held_out, arguments.out / "package", facts)
 
 
 if __name__ == "__main__":
