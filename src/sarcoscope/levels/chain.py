@@ -32,7 +32,10 @@ _GAP_SPREAD: Final = 0.35
 _ROUNDING_MM: Final = 1.6
 _FREE_ROWS: Final = {"Sacral": 90, "Cervical": 90}
 _NEAR_SCALES: Final = 0.13
-_EVIDENCE_WEIGHT: Final = 0.5
+_EVIDENCE_WEIGHT: Final = 0.25
+"""Neighbouring rows say nearly the same: the names of four rows count as one piece of evidence."""
+_TALLEST: Final = 1.3
+"""No body is taller than this times what its level and the patient's scale make expect."""
 _IMPOSSIBLE: Final = -1e9
 
 
@@ -154,7 +157,7 @@ class _Table:
         """Most rows that body k may have."""
         if np.isnan(self.body_mm[k]):
             return _FREE_ROWS[self.names[k]]
-        return int(np.ceil(1.5 * self.body_mm[k] / STEP_MM))
+        return int(np.ceil(_TALLEST * self.body_mm[k] / STEP_MM))
 
     def _fill(self, k: int) -> None:
         rows, index = self.rows, np.arange(self.rows + 1)

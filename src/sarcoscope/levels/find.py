@@ -25,7 +25,7 @@ SHORT_MM: Final = 110.0
 SURE: Final = 0.8
 """A level named with less confidence than this is flagged."""
 OBLIQUE_DEGREES: Final = 20.0
-_TEMPERATURE: Final = 6.0
+_TEMPERATURE: Final = 4.0
 _LEAST_SPINE: Final = 0.3
 _FEWEST_ROWS: Final = 24
 
