@@ -30,14 +30,9 @@ def unpacked(path: Path) -> Iterator[Path]:
         try:
             with zipfile.ZipFile(path) as archive:
                 _extract(archive, folder, path.name)
-        except (
-            zipfile.BadZipFile,
-            RuntimeError,
-            NotImplementedError,
-            OSError,
-            EOFError,
-            ValueError,
-        ) as error:
+        except UnreadableError:
+            raise
+        except Exception as error:  # a damaged archive fails in many ways (zlib, struct, names, sizes)
             raise UnreadableError(f"The archive '{path.name}' is damaged or encrypted.") from error
         yield folder
 
