@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ def read_nifti(path: Path) -> Volume:
     """
     if not path.is_file():
         raise NotFoundError(f"There is no file '{path.name}'.")
+    nib.imageglobals.logger.setLevel(logging.CRITICAL)  # what it mends in a header is no news to the user
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
