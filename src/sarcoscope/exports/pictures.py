@@ -61,11 +61,11 @@ def overlay(volume: Volume, mask: TissueMask, measure: SliceMeasure, language: s
     labels, step = mask.labels[k], volume.geometry.spacing_mm[1:]
     rows, columns = _crop(mask.body[k], step)
     grey = _grey(volume.hu[measure.index].astype(np.float32), SOFT_WINDOW)
-    picture = np.repeat(grey[rows, columns, None], 3, axis=2).astype(np.float32)
+    picture = np.repeat(grey[rows, columns, None], 3, axis=2)
     shown = labels[rows, columns]
     width_mm, height_mm = picture.shape[1] * step[1], picture.shape[0] * step[0]
     size = (_WIDTH, max(round(_WIDTH * height_mm / width_mm), 1))
-    base = np.asarray(Image.fromarray(picture.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC))
+    base = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
     large = np.asarray(Image.fromarray(shown).resize(size, Image.Resampling.NEAREST))
     out = base.astype(np.float32)
     for tissue in TISSUES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,18 @@ CT_CLASSES: Final = (
 """CT Image Storage, Enhanced CT, Legacy Converted Enhanced CT."""
 MULTI_FRAME_CLASSES: Final = CT_CLASSES[1:]
 SECONDARY_CAPTURE: Final = "1.2.840.10008.5.1.4.1.1.7"
+_FRAME_KEYWORDS: Final = (
+    "PatientSex",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "StudyDate",
+    "PatientBirthDate",
+    "Manufacturer",
+    "PatientPosition",
+    "BurnedInAnnotation",
+)
+"""What a frame's header takes over from its file's."""
 _MOST_FILES: Final = 200_000
 
 
@@ -137,7 +150,7 @@ def number_of(header: Dataset, keyword: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if value == value and abs(value) != float("inf") else None
+    return value if math.isfinite(value) else None
 
 
 def numbers_of(header: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
@@ -228,17 +241,7 @@ def _instance(path: Path, header: Dataset, sop_class: str, frame: int | None, ow
 def _with(header: Dataset, own: Dataset) -> Any:
     """Header of a frame: rescale and padding are looked up in its own groups first."""
     merged = Dataset()
-    for keyword in (
-        "PatientSex",
-        "PatientAge",
-        "PatientSize",
-        "PatientWeight",
-        "StudyDate",
-        "PatientBirthDate",
-    ):
-        if keyword in header:
-            setattr(merged, keyword, header.get(keyword))
-    for keyword in ("Manufacturer", "PatientPosition", "ReconstructionDiameter", "BurnedInAnnotation"):
+    for keyword in _FRAME_KEYWORDS:
         if keyword in header:
             setattr(merged, keyword, header.get(keyword))
     for keyword in ("RescaleSlope", "RescaleIntercept", "PixelPaddingValue", "PixelPaddingRangeLimit"):

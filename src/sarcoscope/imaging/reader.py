@@ -26,8 +26,6 @@ class ReadStudy:
     """The volume to measure, and everything that was found beside it."""
 
     volume: Volume
-    kind: str
-    """``dicom`` or ``nifti``."""
     refused: tuple[RefusedSeries, ...] = ()
     header_body: HeaderBody = field(default_factory=HeaderBody)
     flags: tuple[ReadFlag, ...] = ()
@@ -59,7 +57,7 @@ def read_study(
         raise NotFoundError(f"There is nothing at '{path.name}'.")
     if path.is_file():
         if _is_nifti(path):
-            return ReadStudy(read_nifti(path), "nifti")
+            return ReadStudy(read_nifti(path))
         if path.stat().st_size == 0:
             raise UnreadableError(f"The file '{path.name}' is empty.")
         if zipfile.is_zipfile(path):
@@ -107,7 +105,7 @@ def _read_folder(
     if any(w in stack.first.image_type for w in ("DERIVED", "SECONDARY")):
         flags.append(ReadFlag("derived_series"))
     every = (*flags, *stack.flags, *found)
-    return ReadStudy(volume, "dicom", (*refused, *beside), _header_body(stack.first), every)
+    return ReadStudy(volume, (*refused, *beside), _header_body(stack.first), every)
 
 
 def _load_best(
@@ -132,7 +130,7 @@ def _without_dicom(root: Path, name: str, damaged: list[str]) -> ReadStudy:
     if root.is_dir():
         images = sorted(p for p in root.rglob("*") if p.is_file() and _is_nifti(p))
         if len(images) == 1:
-            return ReadStudy(read_nifti(images[0]), "nifti")
+            return ReadStudy(read_nifti(images[0]))
         if len(images) > 1:
             raise InputError(f"'{name}' holds {len(images)} NIfTI files; give one of them.")
     if damaged:

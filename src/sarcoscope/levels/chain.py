@@ -36,6 +36,7 @@ _EVIDENCE_WEIGHT: Final = 0.25
 """Neighbouring rows say nearly the same: the names of four rows count as one piece of evidence."""
 _TALLEST: Final = 1.3
 """No body is taller than this times what its level and the patient's scale make expect."""
+_WIDEST_GAP: Final = 2.2
 _IMPOSSIBLE: Final = -1e9
 
 
@@ -72,7 +73,7 @@ def _heights() -> tuple[Array, Array]:
 
 
 def _log_normal(length_mm: Array, mean: float, spread: float) -> Array:
-    """Log density of a length, its best value 0 dB apart from the spread."""
+    """Log density of a length, up to a constant."""
     sigma = np.hypot(spread * mean, _ROUNDING_MM)
     out: Array = -0.5 * ((length_mm - mean) / sigma) ** 2 - np.log(sigma)
     return out
@@ -159,14 +160,18 @@ class _Table:
             return _FREE_ROWS[self.names[k]]
         return int(np.ceil(_TALLEST * self.body_mm[k] / STEP_MM))
 
+    def longest_gap(self, k: int) -> int:
+        """Most rows that the gap above body k may have."""
+        return int(np.ceil(_WIDEST_GAP * self.gap_mm[k] / STEP_MM))
+
     def _fill(self, k: int) -> None:
         rows, index = self.rows, np.arange(self.rows + 1)
         begin, begin_from = self.begin[k], self.begin_from[k]
         begin[0] = 0.0
         if k == 0:
             begin[:] = self.none_sum
-        elif k > 0:
-            for length in range(0, int(np.ceil(2.2 * self.gap_mm[k - 1] / STEP_MM)) + 1):
+        else:
+            for length in range(0, self.longest_gap(k - 1) + 1):
                 sums = self.gap_sum[k - 1]
                 if length > rows:
                     break
@@ -185,8 +190,7 @@ class _Table:
             sums = self.body_sum[k]
             score = begin[starts] + sums[starts + length] - sums[starts]
             prior = np.full(len(starts), self._body_prior(k, length, False))
-            if begin_from[0] == -1:
-                prior[0] = max(prior[0], self._body_prior(k, length, True))
+            prior[0] = max(prior[0], self._body_prior(k, length, True))
             score = score + prior
             target = self.end[k, length:]
             better = score > target
@@ -205,9 +209,9 @@ class _Table:
                 cut += max(self._body_prior(k, length, True), self._body_prior(k, length, False))
                 if cut > top:
                     top, state, stop = cut, k, rows
-                    self.end_from[k, rows], self.end[k, rows] = start, cut
+                    self.end_from[k, rows] = start
             if not last:
-                for length in range(1, min(int(np.ceil(2.2 * self.gap_mm[k] / STEP_MM)), rows - 1) + 1):
+                for length in range(1, min(self.longest_gap(k), rows - 1) + 1):
                     at = rows - length
                     open_end = self.end[k, at] + self.gap_sum[k, rows] - self.gap_sum[k, at]
                     open_end += self._gap_prior(k, length, True)
@@ -230,8 +234,6 @@ class _Table:
             segments.append(Segment(CHAIN[k], start, stop))
             stop = int(self.begin_from[k, start])
             k -= 1
-            if stop < 0:
-                break
         return segments[::-1]
 
     def covering(self, above: _Table) -> Array:

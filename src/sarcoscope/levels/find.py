@@ -163,7 +163,7 @@ def _flags(ranges: Sequence[LevelRange], height_mm: float) -> tuple[LevelFlag, .
 def _obliquity(
     volume: Volume, ranges: Sequence[LevelRange], spine: Sequence[tuple[float, float]]
 ) -> tuple[LevelFlag, ...]:
-    """A flag when the slices lie oblique to the spine at L3 (or the level nearest to it in view)."""
+    """A flag when the slices lie oblique to the spine at L3."""
     level = next((r for r in ranges if r.level == "L3"), None)
     if level is None:
         return ()

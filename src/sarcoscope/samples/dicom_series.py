@@ -72,7 +72,7 @@ class SeriesSettings:
 def write_dicom_series(phantom: Phantom, folder: Path, settings: SeriesSettings | None = None) -> list[Path]:
     """Write a phantom as a CT series, one file a slice; returns the files.
 
-    ``phantom_truth.json`` beside the folder's name (``<folder>.truth.json``) holds true areas and levels.
+    ``<folder>.truth.json`` beside the folder holds true areas and levels.
 
     Raises:
         SettingError: an unknown fault or transfer syntax.

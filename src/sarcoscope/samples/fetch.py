@@ -108,9 +108,6 @@ def _download(entry: Mapping[str, Any], folder: Path) -> Path:
     kind = "--only-binary" if entry["binary"] else "--no-binary"
     wanted = f"{entry['package']}=={entry['version']}"
     arguments = ["download", "-q", "--no-deps", kind, entry["package"], wanted, "-d", str(folder)]
-    if not entry["binary"]:
-        # The archive's build is only asked for its name; its own build tools are enough for that.
-        arguments.insert(1, "--no-cache-dir")
     try:
         subprocess.run(
             [*_pip(folder), *arguments], check=True, capture_output=True, timeout=_TIMEOUT_S, text=True

@@ -20,8 +20,6 @@ class MeasurePlan:
 
     levels: tuple[str, ...]
     flags: tuple[Flag, ...] = ()
-    substitute: bool = False
-    """The levels asked for are not in view; another level speaks for them."""
 
 
 def assumed_levels(n_slices: int, height_mm: float, level: str) -> tuple[LevelMap, tuple[Flag, ...]]:
@@ -53,7 +51,7 @@ def plan_levels(levels: LevelMap, settings: AnalysisSettings) -> MeasurePlan:
     whole = [r.level for r in levels.ranges if r.complete]
     substitute = best_level(whole or in_view)
     flags.append(Flag("substitute_level", {"level": substitute}))
-    return MeasurePlan((substitute,), tuple(flags), substitute=True)
+    return MeasurePlan((substitute,), tuple(flags))
 
 
 def slices_to_segment(

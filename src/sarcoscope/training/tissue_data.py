@@ -12,7 +12,6 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from scipy import ndimage as ndi
 
 from sarcoscope.tissues.body import body_mask
 from sarcoscope.tissues.compartments import Compartment
@@ -20,9 +19,6 @@ from sarcoscope.tissues.compartments import Compartment
 BONE_LABEL = 5
 NOT_SHIPPED_PREFIXES = ("m_",)
 """Cases whose licence is not stated: never trained on."""
-_CHEST_MUSCLES = (1, 2, 3, 4)
-_CHEST_FAT_GAP_MM = 3.0
-"""Fat between chest muscles that lie closer than twice this is inside the ring."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,46 +96,6 @@ def load_cases(data: Path) -> list[TissueCase]:
                 compartments_of(hu16, labels8, outlines, spacing), spacing,
             )
         )  # fmt: skip
-    return cases
-
-
-def chest_compartments_of(
-    hu: NDArray[np.int16], labels: NDArray[np.uint8], outlines: dict[str, Any], spacing: tuple[float, float]
-) -> NDArray[np.uint8]:
-    """Compartments [y, x] of a chest slice: ring = trunk muscle and rib spaces, cavity = inside the pleura.
-
-    Args:
-        hu: [y, x].
-        labels: [y, x] chest labels (1-4 muscle, 5 bone).
-        outlines: polygons R (outer rib cage), T (inner wall), V (vertebra).
-        spacing: (y, x) mm.
-    """
-    cage, inner = (_fill([outlines[k]] if outlines.get(k) else [], hu.shape) for k in "RT")
-    muscle = np.isin(labels, _CHEST_MUSCLES)
-    ring = ndi.binary_closing(muscle, iterations=max(1, round(_CHEST_FAT_GAP_MM / min(spacing))))
-    target = np.zeros(hu.shape, dtype=np.uint8)
-    target[body_mask(hu, spacing) | cage] = Compartment.SKIN_SIDE
-    target[(ring | cage) & (target > 0)] = Compartment.RING
-    target[inner] = Compartment.CAVITY
-    target[labels == BONE_LABEL] = Compartment.BONE
-    target[muscle] = Compartment.RING
-    return target
-
-
-def load_chest_cases(data: Path) -> list[TissueCase]:
-    """The chest reference slices T4-T11 (``slices_chest.csv``); of their tissues only muscle is drawn."""
-    cases = []
-    for row in csv.DictReader((data / "slices_chest.csv").read_text(encoding="utf-8").splitlines()):
-        if row["level"] == "T12":  # the abdominal references draw this level by another convention
-            continue
-        hu, spacing = read_slice(data / "slices" / f"{row['id']}.nii.gz")
-        labels, _ = read_slice(data / "masks_chest" / f"{row['id']}.nii.gz")
-        text = (data / "polygons" / f"{row['id']}.chest.json").read_text(encoding="utf-8")
-        hu16, labels8 = hu.astype(np.int16), labels.astype(np.uint8)
-        parts = chest_compartments_of(hu16, labels8, json.loads(text), spacing)
-        tissues = np.where(np.isin(labels8, _CHEST_MUSCLES), 1, labels8).astype(np.uint8)
-        case = TissueCase(row["id"], row["person"], row["level"], row["grade"], hu16, tissues, parts, spacing)
-        cases.append(case)
     return cases
 
 
