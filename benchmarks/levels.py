@@ -18,7 +18,7 @@ from sarcoscope.anatomy.levels import LEVEL_INDEX
 from sarcoscope.imaging.nifti import read_nifti
 from sarcoscope.imaging.volume import Volume
 from sarcoscope.levels import LevelMap, find_levels
-from sarcoscope.models.package import ModelPackage, load_package, shipped_package
+from sarcoscope.models.package import load_package, shipped_package
 from sarcoscope.training.level_data import ReferenceRange, read_references
 
 SURE_READERS = 0.9
@@ -37,13 +37,6 @@ class Score:
     false_l3: bool
     endplates_mm: list[float]
     confidence: list[tuple[float, bool]]
-
-
-def held_out_members(package: ModelPackage, person: str) -> list[int]:
-    """Members that never saw a person; all of them when nobody did."""
-    members = package.card["members"]
-    unseen = [k for k, m in enumerate(members) if person in m["held_out"]]
-    return unseen or list(range(len(members)))
 
 
 def score(
@@ -113,14 +106,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--package", type=Path, help="package folder; the shipped one by default")
+    parser.add_argument("--canal", type=Path, help="package folder of the canal network, likewise")
     parser.add_argument("--json", type=Path, help="also write the summary here")
     arguments = parser.parse_args()
     package = load_package(arguments.package) if arguments.package else shipped_package("level-chain")
+    canal = load_package(arguments.canal) if arguments.canal else shipped_package("spine-canal")
     scores = []
     print(f"{'volume':<20}{'readers':>8}{'slices':>7}{'right':>7}{'+-1':>6}{'L3 mm':>7}{'conf':>6}  found")
     for name, (person, readers, truth) in read_references(arguments.data).items():
         volume = read_nifti(arguments.data / "volumes" / f"{name}.nii.gz")
-        found = find_levels(volume, members=held_out_members(package, person), package=package)
+        found = find_levels(volume, person=person, package=package, canal=canal)
         s = score(name, readers, volume, truth, found)
         scores.append(s)
         l3 = "-" if s.l3_mm is None else f"{s.l3_mm:.1f}"

@@ -20,6 +20,8 @@ STAGES: Final[dict[str, str]] = {
     "write": "Writing report and files",
     "fetch": "Fetching the sample CT",
     "make": "Making the phantom",
+    "train": "Training",
+    "search": "Searching",
 }
 """What a stage is called on the terminal."""
 

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from sarcoscope import __version__
-from sarcoscope.cli import analyze, demo, levels, reference, sample
+from sarcoscope.cli import analyze, demo, levels, models, reference, sample, train
 from sarcoscope.cli.console import tell
 from sarcoscope.errors import InputError, SarcoscopeError, SettingError
 
@@ -27,6 +27,8 @@ app = typer.Typer(
 app.command("analyze")(analyze.analyze_command)
 app.command("levels")(levels.levels_command)
 app.command("demo")(demo.demo_command)
+app.command("train")(train.train_command)
+app.add_typer(models.app, name="models")
 app.add_typer(sample.app, name="sample")
 app.add_typer(reference.app, name="reference")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 import statistics
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any, Final
 from sarcoscope.anatomy.levels import LEVELS
 from sarcoscope.diagnosis.reference_set import LimitRow, ReferenceSet, Span, shipped_sets
 from sarcoscope.errors import InputError, NotFoundError, SettingError, StorageError, UnreadableError
+from sarcoscope.home import user_folder
 from sarcoscope.measures.indices import INDEX_UNITS
 
 FEWEST: Final = 10
@@ -39,11 +39,7 @@ class OwnOptions:
 
 def sets_folder() -> Path:
     """Where one's own sets are kept: ``SARCOSCOPE_HOME``, else the user's data folder."""
-    home = os.environ.get("SARCOSCOPE_HOME")
-    if home:
-        return Path(home) / "references"
-    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(data) / "sarcoscope" / "references"
+    return user_folder("references")
 
 
 def own_sets(folder: Path | None = None) -> tuple[ReferenceSet, ...]:

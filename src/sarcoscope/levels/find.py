@@ -47,36 +47,38 @@ def find_levels(
     volume: Volume,
     *,
     progress: Progress | None = None,
-    members: Sequence[int] | None = None,
+    person: str | None = None,
     package: ModelPackage | None = None,
+    canal: ModelPackage | None = None,
 ) -> LevelMap:
     """The vertebral bodies in view, with confidence, runner-up and completeness.
 
     Args:
         volume: HU int16 [z, y, x].
         progress: hears ("levels", fraction).
-        members: members of the ensemble to ask (all by default); a cross-validated reading asks only those
-            that never saw the person.
+        person: somebody of the training data: only members that never saw them are asked (cross-validation).
         package: a ``level-chain`` model package; the shipped one by default.
+        canal: a ``spine-canal`` model package; the shipped one by default.
     """
-    package = package or shipped_package("level-chain")
+    package, canal = package or shipped_package("level-chain"), canal or shipped_package("spine-canal")
+    models = (canal.reference, package.reference)
     height = float(np.ptp(volume.geometry.slice_offsets_mm)) + volume.geometry.spacing_mm[0]
     if volume.n_slices < 3 or height < SHORTEST_MM:
-        return LevelMap((), (LevelFlag("short_field_of_view"),), (package.reference,))
+        return LevelMap((), (LevelFlag("short_field_of_view"),), models)
     coarse = coarse_copy(volume)
-    _tell(progress, 0.4)
-    path = find_spine(coarse)
+    _tell(progress, 0.3)
+    path = find_spine(coarse, canal, canal.members_without(person))
     _tell(progress, 0.7)
     reading = read_spine(coarse, path, package)
-    chosen = list(range(len(reading.gaps))) if members is None else list(members)
+    chosen = package.members_without(person)
     chain = decode(reading.evidence(chosen))
     spine = _slice_path(volume, coarse, path)
     if path.quality < _LEAST_SPINE or not chain.segments:
-        return LevelMap((), (LevelFlag("spine_not_found"),), (package.reference,), spine)
+        return LevelMap((), (LevelFlag("spine_not_found"),), models, spine)
     ranges = _ranges(volume, coarse, chain, reading, chosen)
     _tell(progress, 1.0)
     flags = _flags(ranges, height) + _obliquity(volume, ranges, spine)
-    return LevelMap(ranges, flags, (package.reference,), spine)
+    return LevelMap(ranges, flags, models, spine)
 
 
 def read_spine(coarse: CoarseVolume, path: SpinePath, package: ModelPackage) -> Reading:

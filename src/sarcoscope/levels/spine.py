@@ -1,26 +1,29 @@
 """The spinal canal through the whole volume: the thread along which the spine is straightened.
 
-The canal is soft tissue with bone in front, behind, left and right. Its best smooth path through all rows is
-found by dynamic programming, which contrast-filled vessels do not deceive as "the brightest thing near the
-midline" is deceived.
+A small network says for every row where the canal's centre is (:mod:`sarcoscope.levels.canal`); the best
+smooth path through all rows is found by dynamic programming.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from sarcoscope.levels.coarse import STEP_MM, CoarseVolume
+from sarcoscope.levels.canal import SHRINK, canal_share
+from sarcoscope.levels.coarse import CoarseVolume
+from sarcoscope.models.package import ModelPackage
 
-_SHRINK = 2
-"""The path is sought on every second coarse pixel (4 mm)."""
 _MOVE = 2
 """Pixels of 4 mm that the path may move from one row (2 mm) to the next."""
 _MOVE_COST = 0.06
-_BODY_HU = -300.0
+_SEEN = 0.25
+"""From this share on the network sees a canal."""
+_HILL = 2
+_SMOOTH_ROWS = 2.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,71 +39,42 @@ class SpinePath:
     @property
     def quality(self) -> float:
         """Share of rows on which the path runs in something like a canal."""
-        return float((self.score > 0.25).mean()) if len(self.score) else 0.0
+        return float((self.score > _SEEN).mean()) if len(self.score) else 0.0
 
 
-def find_spine(coarse: CoarseVolume) -> SpinePath:
-    """The best smooth path of canal-like places from the lowest to the highest row."""
-    score = canal_score(coarse.hu)
-    total = score + _prior(coarse.hu)
-    path = _best_path(total)
+def find_spine(coarse: CoarseVolume, package: ModelPackage, members: Sequence[int]) -> SpinePath:
+    """The best smooth path through the canal from the lowest to the highest row.
+
+    Below the lowest and above the highest row on which the network sees a canal the path stays where it is.
+
+    Args:
+        coarse: the volume at 2 mm.
+        package: a ``spine-canal`` model package.
+        members: its members to ask.
+    """
+    share = canal_share(coarse, package, members)
+    path = _best_path(share)
     rows = np.arange(len(path))
-    along = score[rows, path[:, 0], path[:, 1]].astype(np.float64)
-    yx = path.astype(np.float64) * _SHRINK + (_SHRINK - 1) / 2
-    yx = ndi.gaussian_filter1d(yx, 3.0, axis=0, mode="nearest")
-    return SpinePath(yx, along)
+    score = share[rows, path[:, 0], path[:, 1]].astype(np.float64)
+    yx = np.array([_centre(plane, place) for plane, place in zip(share, path, strict=True)])
+    seen = np.flatnonzero(score > _SEEN)
+    if len(seen):
+        kept = np.clip(rows, seen[0], seen[-1])
+        yx = yx[kept]
+    yx = yx * SHRINK + (SHRINK - 1) / 2
+    return SpinePath(ndi.gaussian_filter1d(yx, _SMOOTH_ROWS, axis=0, mode="nearest"), score)
 
 
-def canal_score(hu: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[row, y/2, x/2] how canal-like every place is, 0..1, from coarse HU [row, y, x] at 2 mm."""
-    rows, height, width = hu.shape
-    height, width = height // _SHRINK * _SHRINK, width // _SHRINK * _SHRINK
-    shape = (rows, height // _SHRINK, _SHRINK, width // _SHRINK, _SHRINK)
-    cells = hu[:, :height, :width].reshape(shape)
-    soft = np.clip(1.0 - np.abs(cells.mean(axis=(2, 4)) - 30.0) / 110.0, 0.0, 1.0)
-    bone = np.clip((cells.max(axis=4).mean(axis=2) - 110.0) / 200.0, 0.0, 1.0)
-    step = STEP_MM * _SHRINK
-
-    def box(centre_y: float, centre_x: float, size_y: float, size_x: float) -> NDArray[np.float32]:
-        size = (1, max(round(size_y / step), 1), max(round(size_x / step), 1))
-        mean = ndi.uniform_filter(bone, size, mode="constant")
-        move = (0, round(-centre_y / step), round(-centre_x / step))
-        shifted = np.roll(mean, move, axis=(0, 1, 2))
-        return np.asarray(shifted, np.float32)
-
-    front = box(-22, 0, 20, 20)
-    back = np.maximum(box(12, 0, 8, 8), box(20, 0, 16, 8))
-    left, right = box(-2, -16, 20, 8), box(-2, 16, 20, 8)
-    sides = np.sqrt(left * right)
-    centre = ndi.uniform_filter(soft, (1, 3, 3), mode="constant")
-    raw = centre * (0.5 * np.sqrt(front) + 0.3 * np.sqrt(back) + 0.5 * np.sqrt(sides)) * np.sqrt(front)
-    smooth = ndi.gaussian_filter1d(raw, 5.0, axis=0, mode="nearest")
-    score: NDArray[np.float32] = np.clip(smooth * 1.6, 0.0, 1.0).astype(np.float32)
-    return score
-
-
-def _prior(hu: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[row, y/2, x/2] penalty (<= 0): far from the midline, in front of the middle, outside the body."""
-    small = hu[:, ::_SHRINK, ::_SHRINK][:, : hu.shape[1] // _SHRINK, : hu.shape[2] // _SHRINK]
-    rows, height, width = small.shape
-    body = small > _BODY_HU
-    middle_x, low_y, high_y = np.full(rows, width / 2), np.zeros(rows), np.full(rows, float(height - 1))
-    for k in range(rows):
-        if body[k].sum() > 50:
-            middle_x[k] = np.median(np.nonzero(body[k])[1])
-            low_y[k], high_y[k] = np.percentile(np.nonzero(body[k])[0], (2, 98))
-    middle_x, low_y, high_y = (
-        ndi.gaussian_filter1d(v, 8.0, mode="nearest") for v in (middle_x, low_y, high_y)
-    )
-    x = np.arange(width)[None, :]
-    y = np.arange(height)[None, :]
-    aside = np.abs(x - middle_x[:, None]) * STEP_MM * _SHRINK
-    depth = (y - low_y[:, None]) / np.maximum(high_y - low_y, 1.0)[:, None]
-    penalty_x = -0.35 * np.clip(aside / 60.0, 0.0, 2.0) ** 2
-    penalty_y = -1.0 * np.clip(0.50 - depth, 0.0, 1.0) - 2.0 * np.clip(depth - 0.95, 0.0, 1.0)
-    outside = np.where(body, 0.0, -0.3)
-    total: NDArray[np.float32] = (penalty_x[:, None, :] + penalty_y[:, :, None] + outside).astype(np.float32)
-    return total
+def _centre(plane: NDArray[np.float32], place: NDArray[np.int64]) -> tuple[float, float]:
+    """The weighted centre (y, x) of the hill around a cell."""
+    low = np.maximum(place - _HILL, 0)
+    hill = plane[low[0] : place[0] + _HILL + 1, low[1] : place[1] + _HILL + 1]
+    total = float(hill.sum())
+    if total < _SEEN:
+        return float(place[0]), float(place[1])
+    y = float((hill.sum(axis=1) * np.arange(hill.shape[0])).sum()) / total
+    x = float((hill.sum(axis=0) * np.arange(hill.shape[1])).sum()) / total
+    return low[0] + y, low[1] + x
 
 
 def _best_path(gain: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -38,6 +38,11 @@ class ModelPackage:
         return str(self.card["name"])
 
     @property
+    def kind(self) -> str:
+        """What the network is made for (a key of :data:`sarcoscope.models.registry.KINDS`)."""
+        return str(self.card.get("kind", self.card["name"]))
+
+    @property
     def version(self) -> str:
         """Version of the model."""
         return str(self.card["version"])
@@ -52,6 +57,13 @@ class ModelPackage:
         """(name, version, sha256), as provenance records it."""
         return self.name, self.version, self.sha256
 
+    def members_without(self, person: str | None) -> list[int]:
+        """Members of the ensemble that never saw a person; all of them when none did or for None."""
+        held = [m.get("held_out", ()) for m in self.card["members"]]
+        if person is None or not any(person in h for h in held):
+            return list(range(len(held)))
+        return [k for k, h in enumerate(held) if person in h]
+
     @cached_property
     def _session(self) -> ort.InferenceSession:
         options = ort.SessionOptions()
@@ -63,6 +75,15 @@ class ModelPackage:
             )
         except Exception as error:
             raise ModelError(f"The model in '{self.folder.name}' cannot be loaded.") from error
+
+    def check_network(self) -> None:
+        """See that the network can be loaded and has an input and an output.
+
+        Raises:
+            ModelError: it cannot.
+        """
+        if not self._session.get_inputs() or not self._session.get_outputs():
+            raise ModelError(f"The model '{self.name}' has no input or no output.")
 
     def run(self, **inputs: Array) -> list[Array]:
         """Run the network on named inputs (float32); returns its outputs, member axis first."""
@@ -83,6 +104,8 @@ def load_package(folder: Path) -> ModelPackage:
         raise ModelError(f"'{folder.name}' holds no readable model package (card.json).") from error
     if not (folder / "model.onnx").is_file():
         raise ModelError(f"'{folder.name}' holds no model.onnx.")
+    if not isinstance(card, dict) or not all(card.get(f) for f in ("name", "version", "members")):
+        raise ModelError(f"The card of '{folder.name}' does not say name, version and members.")
     package = ModelPackage(folder, card)
     if card.get("sha256") and card["sha256"] != package.sha256:
         raise ModelError(f"The model '{package.name}' is damaged: its checksum is not that of its card.")

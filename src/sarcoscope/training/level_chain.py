@@ -21,7 +21,7 @@ from torch.nn import functional as nnf
 
 from sarcoscope.models.networks.level_chain import CLASSES, LevelChainNet
 from sarcoscope.training.level_augment import random_view
-from sarcoscope.training.level_data import LevelCase, person_folds, phantom_cases, reference_cases
+from sarcoscope.training.level_data import LevelCase, phantom_cases, reference_cases, reference_folds
 from sarcoscope.training.level_export import export_package
 from sarcoscope.training.level_maps import map_cases
 
@@ -117,10 +117,11 @@ def _average(member: Member) -> None:
             old.mul_(keep).add_(new, alpha=1 - keep)
 
 
-def train(cases: list[LevelCase], steps: int, seed: int, checkpoint: Path) -> list[Member]:
+def train(
+    cases: list[LevelCase], folds: list[tuple[str, ...]], steps: int, seed: int, checkpoint: Path
+) -> list[Member]:
     """Train all members in turns up to ``steps`` each, from the checkpoint if there is one."""
-    real = [c for c in cases if c.kind == "ct"]
-    members = [new_member(cases, held, seed * 100 + k) for k, held in enumerate(person_folds(real, MEMBERS))]
+    members = [new_member(cases, held, seed * 100 + k) for k, held in enumerate(folds)]
     if checkpoint.is_file():
         for member, state in zip(members, torch.load(checkpoint, weights_only=True), strict=True):
             member.network.load_state_dict(state["network"])
@@ -164,9 +165,9 @@ def main() -> None:
     cases += map_cases(arguments.data, MAP_VARIANTS, cache) + phantom_cases(PHANTOMS, 1, cache)
     networks: list[LevelChainNet] = []
     held_out: list[tuple[str, ...]] = []
-    folds = person_folds([c for c in cases if c.kind == "ct"], MEMBERS)
+    folds = reference_folds(arguments.data, MEMBERS)
     for seed in arguments.seeds:
-        members = train(cases, arguments.steps, seed, arguments.out / f"checkpoint_{seed}.pt")
+        members = train(cases, folds, arguments.steps, seed, arguments.out / f"checkpoint_{seed}.pt")
         networks += [m.average for m in members]
         held_out += folds
     facts = {"steps": arguments.steps, "seeds": arguments.seeds, "batch": BATCH, "rows": ROWS}

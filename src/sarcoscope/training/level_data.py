@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import itertools
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,11 @@ from numpy.typing import NDArray
 from sarcoscope.anatomy.levels import LEVEL_INDEX
 from sarcoscope.imaging.nifti import read_nifti
 from sarcoscope.imaging.volume import Volume
-from sarcoscope.levels.coarse import coarse_copy
-from sarcoscope.levels.spine import find_spine
+from sarcoscope.levels.coarse import CoarseVolume, coarse_copy
+from sarcoscope.levels.spine import SpinePath
 from sarcoscope.levels.strips import cut_strips
 from sarcoscope.samples.phantom import make_phantom, random_settings
+from sarcoscope.training.canal_points import phantom_path, read_points, reference_path
 
 NONE = 19
 """Class of rows above the first cervical and below the last sacral vertebra."""
@@ -87,9 +89,14 @@ def row_targets(
 
 
 def case_of_volume(
-    name: str, person: str, kind: str, volume: Volume, ranges: Iterable[ReferenceRange]
+    name: str,
+    person: str,
+    kind: str,
+    volume: Volume,
+    ranges: Iterable[ReferenceRange],
+    path_of: Callable[[CoarseVolume], SpinePath],
 ) -> LevelCase:
-    """Strips and targets of a volume with known ranges."""
+    """Strips and targets of a volume with known ranges and a known path of the canal."""
     coarse = coarse_copy(volume)
     offsets = volume.geometry.slice_offsets_mm
     half = volume.geometry.spacing_mm[0] / 2
@@ -98,18 +105,20 @@ def case_of_volume(
         for r in ranges
     ]
     level, gap = row_targets(spans, coarse.row_offsets_mm)
-    return LevelCase(name, person, kind, cut_strips(coarse, find_spine(coarse)), level, gap)
+    return LevelCase(name, person, kind, cut_strips(coarse, path_of(coarse)), level, gap)
 
 
 def reference_cases(data: Path, cache: Path) -> list[LevelCase]:
     """All reference CT volumes; their strips are kept in ``cache``."""
     cases = []
+    points = read_points()
     for name, (person, _, ranges) in read_references(data).items():
         kept = cache / f"{name}.npz"
         if not kept.is_file():
             log.info("strips of %s", name)
             volume = read_nifti(data / "volumes" / f"{name}.nii.gz")
-            save_case(kept, case_of_volume(name, person, "ct", volume, ranges))
+            path_of = partial(reference_path, points[name])
+            save_case(kept, case_of_volume(name, person, "ct", volume, ranges, path_of))
         cases.append(load_case(kept))
     return cases
 
@@ -127,7 +136,8 @@ def phantom_cases(count: int, seed: int, cache: Path) -> list[LevelCase]:
                 ReferenceRange(r.level, r.index_low, r.index_high, not r.complete)
                 for r in phantom.levels.ranges
             ]
-            case = case_of_volume(f"phantom_{k}", f"phantom_{k}", "phantom", phantom.volume(), ranges)
+            name, path_of = f"phantom_{k}", partial(phantom_path, phantom)
+            case = case_of_volume(name, name, "phantom", phantom.volume(), ranges, path_of)
             save_case(kept, case)
         cases.append(load_case(kept))
     return cases
@@ -152,11 +162,10 @@ def load_case(path: Path) -> LevelCase:
         return LevelCase(name, person, kind, kept["strips"].astype(np.float32), kept["level"], kept["gap"])
 
 
-def person_folds(cases: Iterable[LevelCase], count: int) -> list[tuple[str, ...]]:
+def reference_folds(data: Path, count: int) -> list[tuple[str, ...]]:
     """Persons of the reference CT in ``count`` groups, those with a lumbar spine spread evenly."""
     lumbar: dict[str, bool] = {}
-    for case in cases:
-        seen = bool(np.isin(case.level, [LEVEL_INDEX["L3"]]).any())
-        lumbar[case.person] = lumbar.get(case.person, False) or seen
+    for person, _, ranges in read_references(data).values():
+        lumbar[person] = lumbar.get(person, False) or any(r.level == "L3" for r in ranges)
     order = sorted(lumbar, key=lambda p: (not lumbar[p], p))
     return [tuple(order[k::count]) for k in range(count)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,10 +12,9 @@ from torch import Tensor, nn
 from sarcoscope.anatomy.levels import LEVELS
 from sarcoscope.levels.strips import PLANS, WIDTH
 from sarcoscope.models.networks.level_chain import LevelChainNet
-from sarcoscope.training.tissue_export import strip_traces, write_card
+from sarcoscope.training.export import export_onnx, write_card
 
-_OPSET = 18
-_LICENCES = {
+LICENCES = {
     "TotalSegmentator data set and test files": "Apache-2.0 / CC BY 4.0 (subjects: to be confirmed)",
     "TCIA (LIDC-IDRI, ACRIN-FLT-Breast, Lung-PET-CT-Dx, CMB-CRC, TCGA, Pancreas-CT-CB)": "CC BY 3.0/4.0, "
     "to be confirmed",
@@ -44,26 +42,14 @@ def export_package(
     training: Mapping[str, object],
 ) -> None:
     """Write ``model.onnx`` and ``card.json`` of the members; member k never saw ``held_out[k]``."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model.onnx"
-    rows = torch.export.Dim("rows", min=8, max=4096)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of the exporter, about itself
-        program = torch.onnx.export(
-            _Ensemble([m.eval() for m in members]).eval(),
-            (torch.zeros(1, len(PLANS), 96, WIDTH),),
-            input_names=["strips"],
-            output_names=["evidence"],
-            dynamic_shapes={"strips": {2: rows}},
-            opset_version=_OPSET,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-    if program is None:
-        raise RuntimeError("the exporter answered no model")
-    program.save(str(path), external_data=False)
-    strip_traces(path)
+    export_onnx(
+        _Ensemble(members),
+        torch.zeros(1, len(PLANS), 96, WIDTH),
+        path,
+        names=("strips", "evidence"),
+        dynamic={2: torch.export.Dim("rows", min=8, max=4096)},
+    )
     write_card(folder, _card(path, held_out, training))
 
 
@@ -82,7 +68,7 @@ def _card(path: Path, held_out: Sequence[Sequence[str]], training: Mapping[str, 
         "members": [{"held_out": sorted(h)} for h in held_out],
         "training": {
             **training,
-            "data": _LICENCES,
+            "data": LICENCES,
             "synthesis": "label maps painted with random HU; parametric phantoms",
             "references": "two independent non-clinical readers; no radiologist has confirmed them",
         },

@@ -6,6 +6,7 @@ muscle in random patches. Nothing of a real picture is in it but the shape.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,7 +51,19 @@ def map_cases(data: Path, variants: int, cache: Path) -> list[LevelCase]:
     return cases
 
 
-def _case(path: Path, name: str, variant: int) -> LevelCase:
+@dataclass(frozen=True, eq=False)
+class PaintedMap:
+    """A label map painted as CT, on the coarse grid, with the canal's path as the labels have it."""
+
+    labels: NDArray[np.int16]
+    """[z, y, x] on the map's own grid"""
+    volume: Volume
+    coarse: CoarseVolume
+    path: SpinePath
+
+
+def painted_map(path: Path, name: str, variant: int) -> PaintedMap:
+    """Read a label map and paint it; another ``variant``, other colours."""
     image: Any = nib.load(path)
     labels = np.asanyarray(image.dataobj).astype(np.int16)
     rng = np.random.default_rng([variant, len(name), int(labels.sum()) % 2**31])
@@ -60,9 +73,15 @@ def _case(path: Path, name: str, variant: int) -> LevelCase:
     painted = Volume(_paint(grid, rng), as_volume.geometry, as_volume.sources)
     coarse = coarse_copy(painted)
     spine = SpinePath(_labelled_path(grid, painted, coarse), np.ones(len(coarse.hu)))
-    spans = _spans(grid, as_volume)
-    level, gap = row_targets(spans, coarse.row_offsets_mm)
-    return LevelCase(f"{name}_{variant}", name, "map", cut_strips(coarse, spine), level, gap)
+    return PaintedMap(grid, as_volume, coarse, spine)
+
+
+def _case(path: Path, name: str, variant: int) -> LevelCase:
+    painted = painted_map(path, name, variant)
+    spans = _spans(painted.labels, painted.volume)
+    level, gap = row_targets(spans, painted.coarse.row_offsets_mm)
+    strips = cut_strips(painted.coarse, painted.path)
+    return LevelCase(f"{name}_{variant}", name, "map", strips, level, gap)
 
 
 def _labelled_path(labels: NDArray[np.int16], volume: Volume, coarse: CoarseVolume) -> NDArray[np.float64]:

@@ -20,9 +20,11 @@ from torch.nn import functional as nnf
 from sarcoscope.models.networks.tissue_unet import TissueUNet
 from sarcoscope.models.package import ModelPackage
 from sarcoscope.tissues.compartments import Compartment, network_input
+from sarcoscope.training.average import moving_average
+from sarcoscope.training.export import write_card
 from sarcoscope.training.tissue_augment import Canvas, augmented, make_canvas
-from sarcoscope.training.tissue_data import TissueCase, folds, load_cases
-from sarcoscope.training.tissue_export import export_package, load_members, write_card
+from sarcoscope.training.tissue_data import TissueCase, load_cases, load_chest_cases, person_folds
+from sarcoscope.training.tissue_export import export_package, load_members
 from sarcoscope.training.tissue_phantoms import phantom_canvases
 from sarcoscope.training.tissue_scores import score_cases, summary
 
@@ -31,8 +33,9 @@ BATCH = 4
 PHANTOMS = 40
 """Random phantoms, a few slices of each."""
 PHANTOM_SHARE = 0.15
+HARD_LEVELS = ("T12", "L1", "L5")
+"""Few slices, and the hardest: drawn twice as often."""
 LEARNING_RATE = 4e-3
-EMA = 0.985
 log = logging.getLogger(__name__)
 
 
@@ -41,13 +44,16 @@ def compartment_loss(logits: Tensor, target: Tensor) -> Tensor:
 
     Args:
         logits: [batch, class, y, x].
-        target: [batch, y, x] int64.
+        target: [batch, y, x] int64; :data:`IGNORED` counts for nothing.
     """
+    known = (target < len(Compartment)).to(logits.dtype)
+    target = target.clamp(max=len(Compartment) - 1)
     onehot = nnf.one_hot(target, len(Compartment)).permute(0, 3, 1, 2).to(logits.dtype)
     border = (nnf.max_pool2d(onehot, 3, 1, 1) + nnf.max_pool2d(-onehot, 3, 1, 1)).amax(dim=1)
-    weight = 1.0 + 2.0 * border
+    weight = (1.0 + 2.0 * border) * known
     entropy = (nnf.cross_entropy(logits, target, reduction="none") * weight).sum() / weight.sum()
-    share = logits.softmax(dim=1)
+    share = logits.softmax(dim=1) * known[:, None]
+    onehot = onehot * known[:, None]
     overlap = (share * onehot).sum(dim=(0, 2, 3))
     dice = (2 * overlap + 1) / (share.sum(dim=(0, 2, 3)) + onehot.sum(dim=(0, 2, 3)) + 1)
     return 0.5 * (1 - dice.mean()) + 0.5 * entropy
@@ -61,12 +67,6 @@ def _batch(canvases: list[Canvas], phantoms: list[Canvas], rng: np.random.Genera
     inputs = network_input(np.stack([hu for hu, _ in chosen]))
     targets = np.stack([t for _, t in chosen]).astype(np.int64)
     return torch.from_numpy(inputs), torch.from_numpy(targets)
-
-
-def _moving_average(old: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
-    """Exponential moving average that forgets the first steps quickly."""
-    decay = min(EMA, (1 + int(count)) / (10 + int(count)))
-    return decay * old + (1 - decay) * new
 
 
 def train_member(
@@ -84,7 +84,7 @@ def train_member(
     if start is not None:
         network.load_state_dict(torch.load(start, weights_only=True)["weights"])
         rate = LEARNING_RATE / 2
-    average = torch.optim.swa_utils.AveragedModel(network, avg_fn=_moving_average, use_buffers=True)
+    average = torch.optim.swa_utils.AveragedModel(network, avg_fn=moving_average, use_buffers=True)
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.15)
     begin, total = time.monotonic(), 0.0
@@ -115,12 +115,14 @@ def train_all(
     out.mkdir(parents=True, exist_ok=True)
     cases = [c for c in cases if c.trainable]
     phantoms = phantom_canvases(PHANTOMS, seed=1)
-    for k, held_out in enumerate(folds([c.person for c in cases], MEMBERS)):
+    for k, held_out in enumerate(person_folds(cases, MEMBERS)):
         path = out / f"member_{k}.pt"
         if path.exists() or k not in only:
             continue
-        canvases = [make_canvas(c) for c in cases if c.person not in held_out]
-        log.info("member %d: %d slices, without %s", k, len(canvases), sorted(held_out))
+        seen = [c for c in cases if c.person not in held_out]
+        canvases = [make_canvas(c) for c in seen]
+        canvases += [canvas for c, canvas in zip(seen, canvases, strict=True) if c.level in HARD_LEVELS]
+        log.info("member %d: %d slices, without %s", k, len(seen), sorted(held_out))
         network = train_member(
             canvases, phantoms, steps, seed=k, start=start / f"member_{k}.pt" if start else None
         )
@@ -161,7 +163,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
-    cases = load_cases(options.data)
+    cases = load_cases(options.data) + load_chest_cases(options.data)
     train_all(cases, options.out, options.steps, tuple(options.members), options.start)
     if len(load_members(options.out)) == MEMBERS:
         export_and_score(cases, options.out)

@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from scipy import ndimage as ndi
 
 from sarcoscope.tissues.body import body_mask
 from sarcoscope.tissues.compartments import Compartment
@@ -19,6 +20,11 @@ from sarcoscope.tissues.compartments import Compartment
 BONE_LABEL = 5
 NOT_SHIPPED_PREFIXES = ("m_",)
 """Cases whose licence is not stated: never trained on."""
+_CHEST_MUSCLES = (1, 2, 3, 4)
+_CHEST_FAT_GAP_MM = 3.0
+"""Fat between chest muscles that lie closer than twice this is inside the ring."""
+IGNORED = len(Compartment)
+"""Target value of pixels that no outline decides (breast, arms and vessels of the chest references)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +45,11 @@ class TissueCase:
     """(y, x)"""
 
     @property
+    def is_chest(self) -> bool:
+        """T1 to T11: drawn by the chest references, of muscle alone."""
+        return self.level.startswith("T") and self.level != "T12"
+
+    @property
     def trainable(self) -> bool:
         """The licence lets weights that saw this case be shipped."""
         return not self.name.startswith(NOT_SHIPPED_PREFIXES)
@@ -49,6 +60,13 @@ def read_slice(path: Path) -> tuple[NDArray[np.generic], tuple[float, float]]:
     image = nib.Nifti1Image.from_filename(path)
     x, y, _ = (float(s) for s in np.linalg.norm(image.affine[:3, :3], axis=0))
     return np.asarray(image.dataobj)[:, :, 0].T, (y, x)
+
+
+def _as_list(outline: list[Any] | None) -> list[Any]:
+    """One outline or several, as a list of outlines."""
+    if not outline:
+        return []
+    return outline if isinstance(outline[0][0], list) else [outline]
 
 
 def _fill(polygons: list[list[list[float]]], shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -62,12 +80,7 @@ def compartments_of(
     hu: NDArray[np.int16], labels: NDArray[np.uint8], outlines: dict[str, Any], spacing: tuple[float, float]
 ) -> NDArray[np.uint8]:
     """Compartments [y, x] of a slice from its outlines (O ring, C cavity, V vertebra) and label mask."""
-    nested = {
-        k: (v if v and isinstance(v[0][0], list) else [v] if v else [])
-        for k, v in outlines.items()
-        if k in "OCV"
-    }
-    ring, cavity, bone = (_fill(nested.get(k, []), hu.shape) for k in "OCV")
+    ring, cavity, bone = (_fill(_as_list(outlines.get(k)), hu.shape) for k in "OCV")
     body = body_mask(hu, spacing) | ring
     target = np.zeros(hu.shape, dtype=np.uint8)
     target[body] = Compartment.SKIN_SIDE
@@ -97,6 +110,55 @@ def load_cases(data: Path) -> list[TissueCase]:
             )
         )  # fmt: skip
     return cases
+
+
+def chest_compartments_of(
+    hu: NDArray[np.int16], labels: NDArray[np.uint8], outlines: dict[str, Any], spacing: tuple[float, float]
+) -> NDArray[np.uint8]:
+    """Compartments [y, x] of a chest slice: ring = trunk muscle and rib spaces, cavity = inside the pleura.
+
+    Args:
+        hu: [y, x].
+        labels: [y, x] chest labels (1-4 muscle, 5 bone).
+        outlines: polygons R (outer rib cage), T (inner wall), X (neither: breast, arms, vessels).
+        spacing: (y, x) mm.
+    """
+    cage, inner, neither = (_fill(_as_list(outlines.get(k)), hu.shape) for k in "RTX")
+    muscle = np.isin(labels, _CHEST_MUSCLES)
+    ring = ndi.binary_closing(muscle, iterations=max(1, round(_CHEST_FAT_GAP_MM / min(spacing))))
+    target = np.zeros(hu.shape, dtype=np.uint8)
+    target[body_mask(hu, spacing) | cage] = Compartment.SKIN_SIDE
+    target[(ring | cage) & (target > 0)] = Compartment.RING
+    target[inner] = Compartment.CAVITY
+    target[labels == BONE_LABEL] = Compartment.BONE
+    target[neither] = IGNORED
+    target[muscle] = Compartment.RING
+    return target
+
+
+def load_chest_cases(data: Path) -> list[TissueCase]:
+    """The chest reference slices T4-T11 (``slices_chest.csv``); of their tissues only muscle is drawn."""
+    cases = []
+    for row in csv.DictReader((data / "slices_chest.csv").read_text(encoding="utf-8").splitlines()):
+        if row["level"] == "T12":  # the abdominal references draw this level by another convention
+            continue
+        hu, spacing = read_slice(data / "slices" / f"{row['id']}.nii.gz")
+        labels, _ = read_slice(data / "masks_chest" / f"{row['id']}.nii.gz")
+        text = (data / "polygons" / f"{row['id']}.chest.json").read_text(encoding="utf-8")
+        hu16, labels8 = hu.astype(np.int16), labels.astype(np.uint8)
+        parts = chest_compartments_of(hu16, labels8, json.loads(text), spacing)
+        tissues = np.where(np.isin(labels8, _CHEST_MUSCLES), 1, labels8).astype(np.uint8)
+        case = TissueCase(row["id"], row["person"], row["level"], row["grade"], hu16, tissues, parts, spacing)
+        cases.append(case)
+    return cases
+
+
+def person_folds(cases: list[TissueCase], count: int) -> list[frozenset[str]]:
+    """Persons held out of each member; those with chest slices alone are dealt after the others."""
+    chest_only = {c.person for c in cases} - {c.person for c in cases if not c.is_chest}
+    first = folds([c.person for c in cases if c.person not in chest_only and not c.is_chest], count)
+    then = folds([c.person for c in cases if c.person in chest_only], count)
+    return [a | b for a, b in zip(first, then, strict=True)]
 
 
 def folds(persons: list[str], count: int) -> list[frozenset[str]]:

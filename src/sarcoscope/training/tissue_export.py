@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import onnx
 import torch
 from torch import Tensor, nn
 
 from sarcoscope.models.networks.tissue_unet import TissueUNet
 from sarcoscope.tissues.compartments import GRID_MM, GRID_MULTIPLE, WINDOWS, Compartment
+from sarcoscope.training.export import export_onnx, write_card
 
-_OPSET = 17
 _LICENCES = {
     "TotalSegmentator data set and test files": "Apache-2.0 / CC BY 4.0 (subjects: to be confirmed)",
     "TCIA (Pancreas-CT-CB, ACRIN-FLT-Breast, Lung-PET-CT-Dx, TCGA)": "CC BY 3.0/4.0, to be confirmed",
@@ -47,18 +44,6 @@ def _network(member: Mapping[str, Any]) -> TissueUNet:
     return network.eval()
 
 
-def strip_traces(path: Path) -> None:
-    """Take the exporter's notes (paths and code lines of the training machine) out of a model file."""
-    model = onnx.load(str(path))
-    del model.metadata_props[:]
-    graph = model.graph
-    for part in (graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
-        del part.metadata_props[:]
-        part.doc_string = ""
-    onnx.checker.check_model(model)
-    onnx.save(model, str(path))
-
-
 def export_package(members: Sequence[Mapping[str, Any]], folder: Path, persons: Sequence[str]) -> None:
     """Write ``model.onnx`` and ``card.json``.
 
@@ -67,26 +52,15 @@ def export_package(members: Sequence[Mapping[str, Any]], folder: Path, persons: 
         folder: package folder, made when missing.
         persons: everyone whose slices the members were trained on, between them.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model.onnx"
     height, width = (torch.export.Dim(n, min=2, max=64) * GRID_MULTIPLE for n in ("rows16", "columns16"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of the exporter, about itself
-        program = torch.onnx.export(
-            _Ensemble([_network(m) for m in members]).eval(),
-            (torch.zeros(1, len(WINDOWS), 144, 208),),
-            input_names=["image"],
-            output_names=["probability"],
-            dynamic_shapes={"image": {2: height, 3: width}},
-            opset_version=_OPSET + 1,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-    if program is None:
-        raise RuntimeError("the exporter answered no model")
-    program.save(str(path), external_data=False)
-    strip_traces(path)
+    export_onnx(
+        _Ensemble([_network(m) for m in members]),
+        torch.zeros(1, len(WINDOWS), 144, 208),
+        path,
+        names=("image", "probability"),
+        dynamic={2: height, 3: width},
+    )
     card = {
         "name": "tissue-compartments",
         "version": "0.2.0",
@@ -116,9 +90,3 @@ def export_package(members: Sequence[Mapping[str, Any]], folder: Path, persons: 
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
     write_card(folder, card)
-
-
-def write_card(folder: Path, card: Mapping[str, Any]) -> None:
-    """Write the card of a package folder."""
-    text = json.dumps(card, indent=1, ensure_ascii=False)
-    (folder / "card.json").write_text(text + "\n", encoding="utf-8")

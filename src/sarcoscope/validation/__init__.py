@@ -1,0 +1,1 @@
+"""How good predictions are: the papers' tables, errors, agreement, and what differs by hospital."""
