@@ -47,6 +47,10 @@ def analyze_command(
         Path | None, typer.Option(help="File that says which series is measured.")
     ] = None,
     series: Annotated[str | None, typer.Option(help="UID of the series to measure.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Model in place of one that ships (see 'models list'); may be repeated."),
+    ] = None,
     lang: Annotated[str, typer.Option(help="Language of the report: en or ko.")] = "en",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print result.json on standard output.")] = False,
@@ -64,6 +68,7 @@ def analyze_command(
         series_uid=series,
         phase=phase,
         fluid=fluid,
+        models=tuple(model or ()),
     )
     body = GivenBody(
         sex=sex,

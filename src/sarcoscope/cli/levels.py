@@ -18,11 +18,16 @@ def levels_command(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print series, levels and flags as JSON.")] = False,
     series_policy: Annotated[Path | None, typer.Option(help="File that says which series is read.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Model in place of the one that ships (see 'models list').")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Find the vertebral level of every slice."""
     with progress_shown(quiet or as_json) as progress:
-        answer = find_study_levels(source, series_policy=series_policy, progress=progress)
+        answer = find_study_levels(
+            source, series_policy=series_policy, models=tuple(model or ()), progress=progress
+        )
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=False, indent=1))
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +13,7 @@ from sarcoscope.imaging.volume import Volume
 from sarcoscope.levels.chain import CHAIN, Chain, Evidence, Segment, decode, name_shares
 from sarcoscope.levels.coarse import STEP_MM, CoarseVolume, coarse_copy
 from sarcoscope.levels.level_map import LevelFlag, LevelMap, LevelRange
+from sarcoscope.levels.slice_classifier import find_l3, read_slices, row_evidence, row_places
 from sarcoscope.levels.spine import SpinePath, find_spine
 from sarcoscope.levels.strips import cut_strips, network_input
 from sarcoscope.models.package import ModelPackage, shipped_package
@@ -75,10 +76,30 @@ def find_levels(
     spine = _slice_path(volume, coarse, path)
     if path.quality < _LEAST_SPINE or not chain.segments:
         return LevelMap((), (LevelFlag("spine_not_found"),), models, spine)
-    ranges = _ranges(volume, coarse, chain, reading, chosen)
+    evidence = reading.evidence(chosen)
+    agreement = _agreement(reading, chosen, chain)
+    ranges = chain_ranges(volume, coarse.row_offsets_mm, chain, evidence, agreement)
     _tell(progress, 1.0)
     flags = _flags(ranges, height) + _obliquity(volume, ranges, spine)
     return LevelMap(ranges, flags, models, spine)
+
+
+def find_levels_by(
+    volume: Volume, packages: Mapping[str, ModelPackage], progress: Progress | None = None
+) -> LevelMap:
+    """Levels by the models that the user chose.
+
+    Args:
+        volume: HU int16 [z, y, x].
+        packages: kind of model -> package; what is not named is done by what ships.
+        progress: hears ("levels", fraction).
+    """
+    if "slice-levels" in packages:
+        return find_by_slices(volume, packages["slice-levels"], progress)
+    if "l3-slice" in packages:
+        return find_l3(volume, packages["l3-slice"], progress)
+    package, canal = packages.get("level-chain"), packages.get("spine-canal")
+    return find_levels(volume, progress=progress, package=package, canal=canal)
 
 
 def read_spine(coarse: CoarseVolume, path: SpinePath, package: ModelPackage) -> Reading:
@@ -99,14 +120,44 @@ def _tell(progress: Progress | None, fraction: float) -> None:
         progress("levels", fraction)
 
 
-def _ranges(
-    volume: Volume, coarse: CoarseVolume, chain: Chain, reading: Reading, members: Sequence[int]
-) -> tuple[LevelRange, ...]:
-    """Slices of every vertebra; one that holds no slice's centre gets none."""
-    shares = name_shares(reading.evidence(members), chain, _TEMPERATURE)
+def find_by_slices(volume: Volume, package: ModelPackage, progress: Progress | None = None) -> LevelMap:
+    """The vertebral bodies in view by a slice classifier: every slice named alone, then the chain in order.
+
+    Args:
+        volume: HU int16 [z, y, x].
+        package: a ``slice-levels`` model package.
+        progress: hears ("levels", fraction).
+    """
     offsets = volume.geometry.slice_offsets_mm
-    rows = coarse.row_offsets_mm
-    agreement = _agreement(reading, members, chain)
+    height = float(np.ptp(offsets)) + volume.geometry.spacing_mm[0]
+    if volume.n_slices < 3 or height < SHORTEST_MM:
+        return LevelMap((), (LevelFlag("short_field_of_view"),), (package.reference,))
+    shares = read_slices(volume, list(range(volume.n_slices)), package, progress).shares
+    evidence, rows = row_evidence(shares, offsets), row_places(offsets)
+    chain = decode(evidence)
+    ranges = chain_ranges(volume, rows, chain, evidence, {})
+    flags = _flags(ranges, height) if ranges else (LevelFlag("spine_not_found"),)
+    return LevelMap(ranges, flags, (package.reference,))
+
+
+def chain_ranges(
+    volume: Volume,
+    rows: NDArray[np.float64],
+    chain: Chain,
+    evidence: Evidence,
+    agreement: Mapping[str, float],
+) -> tuple[LevelRange, ...]:
+    """Slices of every vertebra of a chain; one that holds no slice's centre gets none.
+
+    Args:
+        volume: whose slices are meant.
+        rows: [row] distance of every row along the slice normal in mm.
+        chain: the numbering of the rows.
+        evidence: what it was found from.
+        agreement: level -> factor 0..1 of the confidence (1 where it is not named).
+    """
+    shares = name_shares(evidence, chain, _TEMPERATURE)
+    offsets = volume.geometry.slice_offsets_mm
     found = []
     for segment, share in zip(chain.segments, shares, strict=True):
         low_mm = rows[segment.start] - STEP_MM / 2
@@ -117,7 +168,7 @@ def _ranges(
         low, high = int(inside[0]), int(inside[-1])
         cut = segment.start == 0 or segment.stop == len(rows) or low == 0 or high == len(offsets) - 1
         own = CHAIN.index(segment.level)
-        confidence = float(share[own]) * agreement[segment.level]
+        confidence = float(share[own]) * agreement.get(segment.level, 1.0)
         runner_up = CHAIN[max((k for k in range(len(CHAIN)) if k != own), key=lambda k: share[k])]
         found.append(LevelRange(segment.level, low, high, round(confidence, 3), not cut, runner_up))
     return tuple(found)

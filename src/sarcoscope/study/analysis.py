@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,8 +23,8 @@ from sarcoscope.imaging.phases import header_phase
 from sarcoscope.imaging.policy import SeriesPolicy
 from sarcoscope.imaging.reader import ReadStudy, read_study
 from sarcoscope.imaging.volume import HeaderBody, Volume
-from sarcoscope.levels import LevelMap, find_levels
-from sarcoscope.levels.find import SURE
+from sarcoscope.levels import LevelMap
+from sarcoscope.levels.find import SURE, find_levels_by
 from sarcoscope.measures.areas import measure_slices
 from sarcoscope.measures.body import BodyInfo
 from sarcoscope.measures.body_info import GivenBody, body_info
@@ -34,6 +34,8 @@ from sarcoscope.measures.measurement import Flag, IndexValue, Measurement, Slice
 from sarcoscope.measures.phase import picture_phase
 from sarcoscope.measures.protocols import measure_level, protocol_indices, slice_heights_mm
 from sarcoscope.measures.quality import Phase, mask_flags, series_flags, settled_phase, value_flags
+from sarcoscope.models.package import ModelPackage
+from sarcoscope.models.registry import chosen_packages
 from sarcoscope.study.choose import MeasurePlan, assumed_levels, plan_levels, slices_to_segment
 from sarcoscope.study.result import StudyResult
 from sarcoscope.study.settings import AnalysisSettings
@@ -86,16 +88,18 @@ def analyze(
     find_sets(settings.references, own)
     body_info(HeaderBody(), given)
     policy = SeriesPolicy.load(settings.series_policy)
+    packages = chosen_packages(settings.models)
     clock = _Clock()
     with clock.stage("read"):
         study = read_study(Path(path), policy=policy, series_uid=settings.series_uid, progress=progress)
     person, person_flags = body_info(study.header_body, given)
     with clock.stage("levels"):
-        levels, level_flags = _levels(study.volume, settings, progress)
+        levels, level_flags = _levels(study.volume, settings, packages, progress)
     plan = plan_levels(levels, settings)
     with clock.stage("tissues"):
         indices = slices_to_segment(plan, levels, study.volume.n_slices, settings)
-        mask = segment_slices(study.volume, indices, progress=progress) if indices else None
+        tissues = packages.get("tissue-classes") or packages.get("tissue-compartments")
+        mask = segment_slices(study.volume, indices, progress=progress, package=tissues) if indices else None
     with clock.stage("measure"):
         flags = [Flag(f.code, dict(f.values)) for f in study.flags]
         flags += [*level_flags, *plan.flags, *person_flags]
@@ -104,12 +108,16 @@ def analyze(
 
 
 def find_study_levels(
-    path: Path | str, *, series_policy: Path | None = None, progress: Progress | None = None
+    path: Path | str,
+    *,
+    series_policy: Path | None = None,
+    models: Sequence[str] = (),
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """The ``series``, ``levels`` and ``flags`` of a study, as in ``result.json``."""
     study = read_study(Path(path), policy=SeriesPolicy.load(series_policy), progress=progress)
-    settings = AnalysisSettings()
-    levels, level_flags = _levels(study.volume, settings, progress)
+    settings = AnalysisSettings(models=tuple(models))
+    levels, level_flags = _levels(study.volume, settings, chosen_packages(models), progress)
     phase, phase_flags = _phase(study.volume, levels, settings)
     flags = [Flag(f.code, dict(f.values)) for f in study.flags]
     flags += [*level_flags, *phase_flags, *series_flags(study.volume)]
@@ -144,13 +152,16 @@ def _given(body: GivenBody | Mapping[str, Any] | None) -> GivenBody:
 
 
 def _levels(
-    volume: Volume, settings: AnalysisSettings, progress: Progress | None
+    volume: Volume,
+    settings: AnalysisSettings,
+    packages: Mapping[str, ModelPackage],
+    progress: Progress | None,
 ) -> tuple[LevelMap, list[Flag]]:
     if settings.assume_level:
         height = float(np.ptp(volume.geometry.slice_offsets_mm))
         levels, flags = assumed_levels(volume.n_slices, height, settings.assume_level)
         return levels, list(flags)
-    levels = find_levels(volume, progress=progress)
+    levels = find_levels_by(volume, packages, progress)
     return levels, [Flag(f.code, dict(f.values)) for f in levels.flags]
 
 

@@ -41,6 +41,9 @@ class AnalysisSettings:
     fluid: bool = False
     """Ascites or oedema is known: weight-based indices get no class unless the weight is dry."""
 
+    models: tuple[str, ...] = ()
+    """Names of models that take the place of those that ship, one for levels and one for tissues."""
+
     def __post_init__(self) -> None:
         for level in (*self.levels, *((self.assume_level,) if self.assume_level else ())):
             if level not in LEVELS:
@@ -68,4 +71,5 @@ class AnalysisSettings:
             "series_uid": self.series_uid,
             "phase": self.phase,
             "fluid": self.fluid,
+            "models": list(self.models),
         }

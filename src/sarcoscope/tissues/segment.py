@@ -14,6 +14,7 @@ from sarcoscope.anatomy.tissues import Tissue
 from sarcoscope.errors import SettingError
 from sarcoscope.imaging.volume import Volume
 from sarcoscope.models.package import ModelPackage, shipped_package
+from sarcoscope.models.slice_input import SliceInput, resized
 from sarcoscope.tissues.body import body_mask, bounding_box
 from sarcoscope.tissues.compartments import Compartment, network_input
 from sarcoscope.tissues.grid import AIR_HU, body_only, from_grid, place_on, to_grid
@@ -23,6 +24,11 @@ from sarcoscope.tissues.tissue_mask import TissueMask
 MODEL = "tissue-compartments"
 RIM_MM = 2.0
 """Skin, and pixels that hold air too: no tissue of ours (at least one pixel, on coarse grids too)."""
+_COMPARTMENT_OF_CLASS = {
+    "muscle": Compartment.RING,
+    "sat": Compartment.SKIN_SIDE,
+    "vat": Compartment.CAVITY,
+}
 _UNSURE = (0.2, 0.8)
 _GATES = (
     (Compartment.RING, "muscle", Tissue.MUSCLE),
@@ -94,6 +100,21 @@ def _segment_body(
     return parts, labels, border_doubt(shares[Compartment.RING])
 
 
+def _segment_classes(
+    hu: NDArray[np.int16], body: NDArray[np.bool_], bands: Mapping[str, HuBand], package: ModelPackage
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], float]:
+    """Compartments, tissues [y, x] and doubt of a whole slice by a network that names tissues itself."""
+    spec, classes = SliceInput.of_card(package.card), list(package.card["classes"])
+    shares = package.run(image=spec.batch(hu[None]))[0].mean(axis=0)[0]
+    best = np.stack([resized(plane, (hu.shape[0], hu.shape[1])) for plane in shares]).argmax(axis=0)
+    parts = np.zeros(hu.shape, dtype=np.uint8)
+    for name, compartment in _COMPARTMENT_OF_CLASS.items():
+        if name in classes:
+            parts[(best == classes.index(name)) & body] = compartment
+    muscle = shares[classes.index("muscle")] if "muscle" in classes else np.zeros((3, 3), np.float32)
+    return parts, gate_by_hu(hu, parts, bands), border_doubt(muscle)
+
+
 def _checked(indices: Sequence[int], n_slices: int) -> tuple[int, ...]:
     wrong = [i for i in indices if not 0 <= i < n_slices]
     if wrong:
@@ -124,7 +145,7 @@ def segment_slices(
         bands: HU bands that replace the shipped ones, by name.
         members: members of the network ensemble to average (None: all).
         progress: called with ``("tissues", fraction)``.
-        package: a compartment model other than the shipped one.
+        package: another model than the shipped one (``tissue-compartments`` or ``tissue-classes``).
 
     Raises:
         SettingError: an index outside the volume, or a member that the model does not have.
@@ -142,7 +163,9 @@ def segment_slices(
     for k, index in enumerate(chosen):
         hu, unsure = volume.hu[index], 0.0
         body[k] = body_mask(hu, spacing)
-        if body[k].any():
+        if body[k].any() and package.kind == "tissue-classes":
+            compartments[k], labels[k], unsure = _segment_classes(hu, body[k], limits, package)
+        elif body[k].any():
             box = bounding_box(body[k], margin=3)
             compartments[k][box], labels[k][box], unsure = _segment_body(
                 hu[box], body[k][box], spacing, limits, network

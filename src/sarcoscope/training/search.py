@@ -98,7 +98,7 @@ def run_search(
         lines.append(f"fold {k}: {len(held)} persons, best {json.dumps(best)}")
     write_rows(out / "scores_folds.csv", rows)
     tables = beside_paper(settings.recipe, own_values(settings, rows))
-    head = f"{settings.recipe} --search: {len(folds)} folds by person, {trials} trials each, none saw its fold"
+    head = f"{settings.recipe} --search: {len(folds)} folds by person, {trials} trials; none saw its fold"
     report = "\n".join([head, *lines, "", table_text(tables)]) + "\n"
     (out / "report_search.txt").write_text(report, encoding="utf-8")
     return Outcome(None, tuple(tables), report)
