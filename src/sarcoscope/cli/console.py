@@ -22,6 +22,7 @@ STAGES: Final[dict[str, str]] = {
     "make": "Making the phantom",
     "train": "Training",
     "search": "Searching",
+    "validate": "Comparing with references",
 }
 """What a stage is called on the terminal."""
 

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from sarcoscope import __version__
-from sarcoscope.cli import analyze, demo, levels, models, reference, sample, train
+from sarcoscope.cli import analyze, demo, levels, models, reference, sample, train, validate
 from sarcoscope.cli.console import tell
 from sarcoscope.errors import InputError, SarcoscopeError, SettingError
 
@@ -28,6 +28,7 @@ app.command("analyze")(analyze.analyze_command)
 app.command("levels")(levels.levels_command)
 app.command("demo")(demo.demo_command)
 app.command("train")(train.train_command)
+app.add_typer(validate.app, name="validate")
 app.add_typer(models.app, name="models")
 app.add_typer(sample.app, name="sample")
 app.add_typer(reference.app, name="reference")

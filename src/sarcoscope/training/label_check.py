@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from sarcoscope.anatomy.levels import LEVELS
 from sarcoscope.errors import InputError
+from sarcoscope.imaging.label_files import DEFAULT_VALUES
 from sarcoscope.training.manifest import (
     COARSE_LEVELS,
-    DEFAULT_VALUES,
     SPLITS,
     LabelOptions,
     SliceCase,

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, UnidentifiedImageError
+from PIL import Image, ImageDraw
 
 from sarcoscope.anatomy.levels import LEVELS
 from sarcoscope.errors import InputError, NotFoundError, UnreadableError
+from sarcoscope.imaging.label_files import DEFAULT_VALUES, read_grey, read_label_nifti, translate
 from sarcoscope.imaging.nifti import read_nifti
 from sarcoscope.imaging.policy import SeriesPolicy
 from sarcoscope.imaging.reader import read_study
@@ -34,7 +34,6 @@ COARSE_LEVELS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Coarse labels of the 14-class (chest) and 7-class (abdomen) schemes of P2."""
 SPLITS: Final = ("train", "validation", "test")
-DEFAULT_VALUES: Final[Mapping[str, int]] = {"background": 0, "muscle": 1, "sat": 2, "vat": 3}
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ def _index(text: str, count: int, row: ManifestRow) -> int:
 def _read_image(path: Path, options: LabelOptions) -> tuple[NDArray[Any], tuple[float, float] | None]:
     """HU [slice, y, x] and (y, x) spacing."""
     if path.suffix.lower() == ".png":
-        grey = _read_grey(path)
+        grey = read_grey(path)
         low, high = options.png_window_hu
         top = 65535.0 if grey.dtype == np.uint16 else 255.0
         return (low + grey.astype(np.float32) / top * (high - low))[None], None
@@ -158,19 +157,6 @@ def _read_image(path: Path, options: LabelOptions) -> tuple[NDArray[Any], tuple[
     return volume.hu, (y, x)
 
 
-def _read_grey(path: Path) -> NDArray[Any]:
-    try:
-        with Image.open(path) as picture:
-            values = np.asarray(picture)
-    except FileNotFoundError:
-        raise NotFoundError(f"There is no picture '{path.name}'.") from None
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise UnreadableError(f"The picture '{path.name}' cannot be read.") from error
-    if values.ndim != 2:
-        raise InputError(f"The picture '{path.name}' has colours; grey values are needed.")
-    return values.astype(np.uint16) if values.dtype.itemsize > 1 else values.astype(np.uint8)
-
-
 def _read_mask(
     path: Path, shape: tuple[int, ...], chosen: range | list[int], options: LabelOptions
 ) -> dict[int, NDArray[np.uint8]]:
@@ -179,7 +165,7 @@ def _read_mask(
     if name.endswith(".json"):
         stack = _outlines(path, (shape[1], shape[2]))[None]
     elif name.endswith(".png"):
-        stack = translate(_read_grey(path), options.values)[None]
+        stack = translate(read_grey(path), options.values)[None]
     elif name.endswith((".nii", ".nii.gz")):
         stack = translate(read_label_nifti(path), options.values)
     else:
@@ -192,34 +178,6 @@ def _read_mask(
     if len(stack) == 1:
         return {k: stack[0] for k in chosen} if len(chosen) == 1 else {}
     return {k: stack[k] for k in chosen}
-
-
-def read_label_nifti(path: Path) -> NDArray[Any]:
-    """Labels [z, y, x] of a NIfTI file, axes as in a volume (LPS, z from the feet up).
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    if not path.exists():
-        raise NotFoundError(f"There is no mask '{path.name}'.")
-    try:
-        image: Any = nib.load(path)
-        image = nib.as_closest_canonical(image)
-        values = np.asanyarray(image.dataobj)
-    except (OSError, ValueError, EOFError, nib.filebasedimages.ImageFileError) as error:
-        raise UnreadableError(f"The mask '{path.name}' cannot be read.") from error
-    values = values.reshape(values.shape + (1,) * (3 - values.ndim))
-    if values.ndim != 3:
-        raise InputError(f"The mask '{path.name}' has {values.ndim} axes; two or three are needed.")
-    return np.transpose(values[::-1, ::-1], (2, 1, 0))
-
-
-def translate(values: NDArray[Any], names: Mapping[str, int]) -> NDArray[np.uint8]:
-    """Foreign label values as ours; what the map does not name is ignored (255)."""
-    out = np.full(values.shape, 255, np.uint8)
-    for name, value in names.items():
-        out[values == value] = DEFAULT_VALUES[name]
-    return out
 
 
 def _outlines(path: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:

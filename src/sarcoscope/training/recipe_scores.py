@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sarcoscope.anatomy.levels import LEVELS
-from sarcoscope.training.manifest import DEFAULT_VALUES, SliceCase
+from sarcoscope.imaging.label_files import DEFAULT_VALUES
+from sarcoscope.training.manifest import SliceCase
 from sarcoscope.training.recipe import RecipeSettings
 from sarcoscope.training.tasks import IGNORED, SliceTask
 from sarcoscope.validation.level_tables import accuracy, confusion, right_per_class, slice_error
