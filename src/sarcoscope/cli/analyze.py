@@ -51,6 +51,9 @@ def analyze_command(
         list[str] | None,
         typer.Option(help="Model in place of one that ships (see 'models list'); may be repeated."),
     ] = None,
+    levels_from: Annotated[
+        Path | None, typer.Option(help="Label map of vertebrae by another tool (TotalSegmentator's ids).")
+    ] = None,
     lang: Annotated[str, typer.Option(help="Language of the report: en or ko.")] = "en",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print result.json on standard output.")] = False,
@@ -69,6 +72,7 @@ def analyze_command(
         phase=phase,
         fluid=fluid,
         models=tuple(model or ()),
+        levels_from=levels_from,
     )
     body = GivenBody(
         sex=sex,

@@ -91,7 +91,6 @@ class ModelPackage:
         return outputs
 
 
-@cache
 def load_package(folder: Path) -> ModelPackage:
     """Load a package and check that its card names this very model file.
 
@@ -99,11 +98,19 @@ def load_package(folder: Path) -> ModelPackage:
         ModelError: the folder holds no package, or ``model.onnx`` is not the one that the card describes.
     """
     try:
+        stamps = tuple((folder / name).stat().st_mtime_ns for name in ("card.json", "model.onnx"))
+    except OSError as error:
+        raise ModelError(f"'{folder.name}' holds no model package (card.json and model.onnx).") from error
+    return _load(folder, stamps)
+
+
+@cache
+def _load(folder: Path, stamps: tuple[int, ...]) -> ModelPackage:
+    """Load a package; files of other time stamps are loaded anew."""
+    try:
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"'{folder.name}' holds no readable model package (card.json).") from error
-    if not (folder / "model.onnx").is_file():
-        raise ModelError(f"'{folder.name}' holds no model.onnx.")
     if not isinstance(card, dict) or not all(card.get(f) for f in ("name", "version", "members")):
         raise ModelError(f"The card of '{folder.name}' does not say name, version and members.")
     package = ModelPackage(folder, card)

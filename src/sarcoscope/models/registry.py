@@ -113,7 +113,6 @@ def verify_package(folder: Path) -> ModelPackage:
     Raises:
         ModelError: what is wrong with it.
     """
-    load_package.cache_clear()
     package = load_package(folder)
     check_card(package.card)
     package.check_network()
@@ -149,7 +148,6 @@ def add_package(source: Path) -> ModelPackage:
             work.rename(target)
     except OSError as error:
         raise StorageError(f"The model could not be stored: {error.strerror}.") from error
-    load_package.cache_clear()
     return load_package(target)
 
 
@@ -164,7 +162,6 @@ def remove_package(name: str) -> None:
         kind = "ships with Sarcoscope" if (shipped_folder() / name).is_dir() else "is not installed"
         raise SettingError(f"The model '{name}' {kind} and cannot be removed.")
     shutil.rmtree(target)
-    load_package.cache_clear()
 
 
 def _copy_folder(source: Path, work: Path) -> None:

@@ -25,6 +25,7 @@ from sarcoscope.imaging.reader import ReadStudy, read_study
 from sarcoscope.imaging.volume import HeaderBody, Volume
 from sarcoscope.levels import LevelMap
 from sarcoscope.levels.find import SURE, find_levels_by
+from sarcoscope.levels.label_maps import levels_of_labels
 from sarcoscope.measures.areas import measure_slices
 from sarcoscope.measures.body import BodyInfo
 from sarcoscope.measures.body_info import GivenBody, body_info
@@ -37,6 +38,7 @@ from sarcoscope.measures.quality import Phase, mask_flags, series_flags, settled
 from sarcoscope.models.package import ModelPackage
 from sarcoscope.models.registry import chosen_packages
 from sarcoscope.study.choose import MeasurePlan, assumed_levels, plan_levels, slices_to_segment
+from sarcoscope.study.foreign import TOTALSEGMENTATOR, foreign_levels, run_totalsegmentator
 from sarcoscope.study.result import StudyResult
 from sarcoscope.study.settings import AnalysisSettings
 from sarcoscope.tissues import segment_slices, slice_quality
@@ -88,7 +90,7 @@ def analyze(
     find_sets(settings.references, own)
     body_info(HeaderBody(), given)
     policy = SeriesPolicy.load(settings.series_policy)
-    packages = chosen_packages(settings.models)
+    packages = chosen_packages([m for m in settings.models if m != TOTALSEGMENTATOR])
     clock = _Clock()
     with clock.stage("read"):
         study = read_study(Path(path), policy=policy, series_uid=settings.series_uid, progress=progress)
@@ -98,8 +100,7 @@ def analyze(
     plan = plan_levels(levels, settings)
     with clock.stage("tissues"):
         indices = slices_to_segment(plan, levels, study.volume.n_slices, settings)
-        tissues = packages.get("tissue-classes") or packages.get("tissue-compartments")
-        mask = segment_slices(study.volume, indices, progress=progress, package=tissues) if indices else None
+        mask = _tissues(study.volume, indices, packages, progress) if indices else None
     with clock.stage("measure"):
         flags = [Flag(f.code, dict(f.values)) for f in study.flags]
         flags += [*level_flags, *plan.flags, *person_flags]
@@ -117,7 +118,8 @@ def find_study_levels(
     """The ``series``, ``levels`` and ``flags`` of a study, as in ``result.json``."""
     study = read_study(Path(path), policy=SeriesPolicy.load(series_policy), progress=progress)
     settings = AnalysisSettings(models=tuple(models))
-    levels, level_flags = _levels(study.volume, settings, chosen_packages(models), progress)
+    packages = chosen_packages([m for m in models if m != TOTALSEGMENTATOR])
+    levels, level_flags = _levels(study.volume, settings, packages, progress)
     phase, phase_flags = _phase(study.volume, levels, settings)
     flags = [Flag(f.code, dict(f.values)) for f in study.flags]
     flags += [*level_flags, *phase_flags, *series_flags(study.volume)]
@@ -161,8 +163,20 @@ def _levels(
         height = float(np.ptp(volume.geometry.slice_offsets_mm))
         levels, flags = assumed_levels(volume.n_slices, height, settings.assume_level)
         return levels, list(flags)
-    levels = find_levels_by(volume, packages, progress)
+    if settings.levels_from is not None:
+        return foreign_levels(settings.levels_from, volume), []
+    if TOTALSEGMENTATOR in settings.models:
+        levels = levels_of_labels(volume, *run_totalsegmentator(volume, "total"))
+    else:
+        levels = find_levels_by(volume, packages, progress)
     return levels, [Flag(f.code, dict(f.values)) for f in levels.flags]
+
+
+def _tissues(
+    volume: Volume, indices: Sequence[int], packages: Mapping[str, ModelPackage], progress: Progress | None
+) -> TissueMask:
+    package = packages.get("tissue-classes") or packages.get("tissue-compartments")
+    return segment_slices(volume, indices, progress=progress, package=package)
 
 
 def _phase(volume: Volume, levels: LevelMap, settings: AnalysisSettings) -> tuple[Phase, tuple[Flag, ...]]:

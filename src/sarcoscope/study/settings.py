@@ -43,6 +43,8 @@ class AnalysisSettings:
 
     models: tuple[str, ...] = ()
     """Names of models that take the place of those that ship, one for levels and one for tissues."""
+    levels_from: Path | None = None
+    """Label map of vertebrae (TotalSegmentator's ids) on the CT's grid, instead of finding levels."""
 
     def __post_init__(self) -> None:
         for level in (*self.levels, *((self.assume_level,) if self.assume_level else ())):
@@ -72,4 +74,5 @@ class AnalysisSettings:
             "phase": self.phase,
             "fluid": self.fluid,
             "models": list(self.models),
+            "levels_from": self.levels_from.name if self.levels_from else None,
         }

@@ -45,6 +45,7 @@ def export_package(
     card = {
         "name": "spine-canal",
         "version": "0.1.0",
+        "kind": "spine-canal",
         "task": "where the spinal canal lies on an axial slice",
         "classes": ["canal"],
         "input": {

@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
+from sarcoscope.levels.coarse import STEP_MM
 from sarcoscope.levels.strips import PLANS, WIDTH, network_input
 from sarcoscope.training.level_data import UNKNOWN, LevelCase
 
 _PAIRS = (("sagittal_right", "sagittal_left"), ("ribs_right", "ribs_left"))
+_BODY_BEFORE_CANAL_MM = 24.0
 _NAMES = tuple(p.name for p in PLANS)
 
 
@@ -34,7 +36,7 @@ def random_view(
     strips = _thick_slices(_at_rows(strips, places), rng)
     nearest = np.rint(places).astype(int)
     level, gap = level[nearest], gap[nearest]
-    strips = _across(strips, rng)
+    strips = _tilted(_across(strips, rng), rng)
     strips = _values(strips, rng)
     view = np.full((len(PLANS), rows, WIDTH), -300.0, np.float32)
     begin = int(rng.integers(0, rows - length + 1))
@@ -91,6 +93,26 @@ def _across(strips: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
         share = (places - low).astype(np.float32)
         strips[n] = strips[n][:, low] * (1 - share) + strips[n][:, low + 1] * share
     return strips
+
+
+def _tilted(strips: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """A spine that leans: every strip sheared along the rows about the place of the vertebral bodies."""
+    if rng.random() < 0.4:
+        return strips
+    lean = {"x": np.tan(np.radians(rng.normal(0, 5))), "y": np.tan(np.radians(rng.normal(0, 13)))}
+    rows = np.arange(strips.shape[1], dtype=np.float64)
+    out = strips.copy()
+    for n, plan in enumerate(PLANS):
+        span = plan.y if plan.across == "y" else plan.x
+        columns_mm = (span[0] + (np.arange(WIDTH) + 0.5) * (span[1] - span[0]) / WIDTH) * STEP_MM
+        about = -_BODY_BEFORE_CANAL_MM if plan.across == "y" else 0.0
+        shift = lean[plan.across] * (columns_mm - about) / STEP_MM
+        places = np.clip(rows[:, None] + shift[None, :], 0, len(rows) - 1)
+        low = np.minimum(places.astype(int), len(rows) - 2)
+        share = (places - low).astype(np.float32)
+        columns = np.arange(WIDTH)[None, :]
+        out[n] = strips[n][low, columns] * (1 - share) + strips[n][low + 1, columns] * share
+    return out
 
 
 def _values(strips: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

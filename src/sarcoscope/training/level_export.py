@@ -56,7 +56,8 @@ def export_package(
 def _card(path: Path, held_out: Sequence[Sequence[str]], training: Mapping[str, object]) -> dict[str, object]:
     return {
         "name": "level-chain",
-        "version": "0.1.0",
+        "version": "0.2.0",
+        "kind": "level-chain",
         "task": "vertebral level of every row along the spine, and where one body ends",
         "classes": [*LEVELS, "none"],
         "input": {

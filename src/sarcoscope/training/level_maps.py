@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from sarcoscope.anatomy.levels import LEVEL_INDEX
 from sarcoscope.imaging.nifti import volume_from_grid
 from sarcoscope.imaging.volume import Volume
 from sarcoscope.levels.coarse import STEP_MM, CoarseVolume, coarse_copy
+from sarcoscope.levels.label_maps import VERTEBRAE, vertebra_spans
 from sarcoscope.levels.spine import SpinePath
 from sarcoscope.levels.strips import cut_strips
 from sarcoscope.training.level_data import LevelCase, load_case, row_targets, save_case
@@ -26,17 +26,9 @@ from sarcoscope.training.level_data import LevelCase, load_case, row_targets, sa
 MAPS: Final = ("totalseg_s0004", "totalseg_s0012", "totalseg_s0327", "totalseg_s0328")
 _BODY = 120
 _CORD = 79
-_VERTEBRAE: Final = {
-    25: "Sacral",
-    26: "Sacral",
-    **{27 + k: f"L{5 - k}" for k in range(5)},
-    **{32 + k: f"T{12 - k}" for k in range(12)},
-    **{44 + k: "Cervical" for k in range(7)},
-}
 _BONES: Final = (*range(25, 51), *range(69, 79), *range(91, 117))
 _LUNGS: Final = (10, 11, 12, 13, 14)
 _MUSCLES: Final = tuple(range(80, 90))
-_SMALLEST_SHARE = 0.25
 
 
 def map_cases(data: Path, variants: int, cache: Path) -> list[LevelCase]:
@@ -78,7 +70,8 @@ def painted_map(path: Path, name: str, variant: int) -> PaintedMap:
 
 def _case(path: Path, name: str, variant: int) -> LevelCase:
     painted = painted_map(path, name, variant)
-    spans = _spans(painted.labels, painted.volume)
+    geometry = painted.volume.geometry
+    spans = vertebra_spans(painted.labels, geometry.slice_offsets_mm, geometry.spacing_mm[0])
     level, gap = row_targets(spans, painted.coarse.row_offsets_mm)
     strips = cut_strips(painted.coarse, painted.path)
     return LevelCase(f"{name}_{variant}", name, "map", strips, level, gap)
@@ -87,7 +80,7 @@ def _case(path: Path, name: str, variant: int) -> LevelCase:
 def _labelled_path(labels: NDArray[np.int16], volume: Volume, coarse: CoarseVolume) -> NDArray[np.float64]:
     """[row, 2] coarse (y, x) of the canal as the labels have it: the cord, below it the vertebrae's back."""
     _, dy, dx = volume.geometry.spacing_mm
-    bone = np.isin(labels, list(_VERTEBRAE))
+    bone = np.isin(labels, list(VERTEBRAE))
     rows, places = [], []
     for k in range(len(labels)):
         for part, share in ((labels[k] == _CORD, 50), (bone[k], 55)):
@@ -133,38 +126,3 @@ def _paint(labels: NDArray[np.int16], rng: np.random.Generator) -> NDArray[np.in
     hu = np.where(bone, np.where(same, inside, border), hu)
     hu = hu + rng.normal(0, rng.uniform(5, 25), labels.shape)
     return np.clip(hu, -1024, 2000).astype(np.int16)
-
-
-def _spans(labels: NDArray[np.int16], volume: Volume) -> list[tuple[str, float, float, bool]]:
-    """(level, low mm, high mm, cut) of every vertebral body, from below; the body is the front half."""
-    offsets = volume.geometry.slice_offsets_mm
-    half = volume.geometry.spacing_mm[0] / 2
-    spans = []
-    for value, level in _VERTEBRAE.items():
-        rows, ys, _ = np.nonzero(labels == value)
-        if len(rows) < 200:
-            continue
-        front = ys < np.percentile(ys, 45) if level not in ("Sacral", "Cervical") else np.ones(len(ys), bool)
-        counts = np.bincount(rows[front], minlength=len(labels))
-        held = np.flatnonzero(counts >= _SMALLEST_SHARE * counts.max())
-        low, high = int(held[0]), int(held[-1])
-        cut = low == 0 or high == len(labels) - 1
-        spans.append((level, float(offsets[low]) - half, float(offsets[high]) + half, cut))
-    spans.sort(key=lambda s: s[1])
-    return _joined(spans)
-
-
-def _joined(spans: list[tuple[str, float, float, bool]]) -> list[tuple[str, float, float, bool]]:
-    """Sacral parts as one span, and overlaps of oblique neighbours shared between them."""
-    merged: list[tuple[str, float, float, bool]] = []
-    for level, low, high, cut in spans:
-        if merged and merged[-1][0] == level and level == "Sacral":
-            last = merged.pop()
-            low, high, cut = min(last[1], low), max(last[2], high), cut or last[3]
-        elif merged and low < merged[-1][2]:
-            middle = (low + merged[-1][2]) / 2
-            last = merged.pop()
-            merged.append((last[0], last[1], middle - 1.0, last[3]))
-            low = middle + 1.0
-        merged.append((level, low, high, cut))
-    return [s for s in merged if s[0] in LEVEL_INDEX]

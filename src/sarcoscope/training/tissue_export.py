@@ -63,7 +63,8 @@ def export_package(members: Sequence[Mapping[str, Any]], folder: Path, persons: 
     )
     card = {
         "name": "tissue-compartments",
-        "version": "0.2.0",
+        "version": "0.3.0",
+        "kind": "tissue-compartments",
         "task": "compartments of an axial abdominal CT slice; tissues follow by HU",
         "classes": [c.name.lower() for c in Compartment],
         "input": {

@@ -14,7 +14,7 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1000p
 color: #1c1c1e }
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem }
 table { border-collapse: collapse; margin: .5rem 0 }
-td, th { border-bottom: 1px solid #ddd; padding: .25rem .8rem; text-align: left; font-variant-numeric: tabular-nums }
+td, th { border-bottom: 1px solid #ddd; padding: .25rem .8rem; text-align: left }
 th { color: #555; font-weight: 600 }
 .note { color: #555 } .warn { background: #fff4e0; border-left: 4px solid #e69b00; padding: .5rem .8rem }
 img { max-width: 100%; height: auto } figure { margin: 1rem 0 } figcaption { color: #555; font-size: .9rem }
