@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from sarcoscope import __version__
-from sarcoscope.cli import analyze, demo, levels, models, reference, sample, train, validate
+from sarcoscope.cli import analyze, demo, explain, levels, models, reference, sample, train, validate
 from sarcoscope.cli.console import tell
 from sarcoscope.errors import InputError, SarcoscopeError, SettingError
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.command("analyze")(analyze.analyze_command)
 app.command("levels")(levels.levels_command)
+app.command("explain")(explain.explain_command)
 app.command("demo")(demo.demo_command)
 app.command("train")(train.train_command)
 app.add_typer(validate.app, name="validate")

@@ -16,7 +16,7 @@ from sarcoscope.imaging.reformats import sagittal
 from sarcoscope.imaging.volume import Volume
 from sarcoscope.language.catalogue import say
 from sarcoscope.language.fonts import font_path
-from sarcoscope.levels.level_map import LevelMap
+from sarcoscope.levels.level_map import LevelMap, LevelRange
 from sarcoscope.measures.measurement import SliceMeasure
 from sarcoscope.tissues.tissue_mask import TissueMask
 
@@ -25,6 +25,7 @@ BONE_WINDOW: Final = (-200.0, 700.0)
 FILL: Final = 0.38
 _WIDTH: Final = 900
 _BAND_COLOURS: Final = ((86, 156, 214), (206, 145, 88))
+_BORDER: Final = (250, 220, 90)
 _MEASURED: Final = (60, 220, 90)
 _TEXT: Final = (235, 235, 235)
 _DIM: Final = (160, 160, 160)
@@ -114,6 +115,8 @@ def sagittal_view(
     levels: LevelMap,
     measured: Mapping[str, Sequence[int]],
     language: str = "en",
+    *,
+    explain: bool = False,
 ) -> Image.Image:
     """The spine from the left with the levels as bands; green lines frame the measured slices.
 
@@ -122,6 +125,7 @@ def sagittal_view(
         levels: levels in view; ``spine`` is the path that the picture follows where it is known.
         measured: slice indices by measured level.
         language: of the few words.
+        explain: also draw where bodies end (disc borders) and write the runner-up numbering.
     """
     height_mm = float(np.ptp(volume.geometry.slice_offsets_mm)) + volume.geometry.spacing_mm[0]
     scale = float(np.clip(1000.0 / height_mm, 1.0, 2.5))
@@ -145,11 +149,14 @@ def sagittal_view(
         bottom = 34 + view.row_of(float(offsets[r.index_low]) - half)
         colour = _BAND_COLOURS[n % 2]
         draw.rectangle((left, top, edge, bottom), fill=(*colour, 38))
+        if explain:
+            for row in (top, bottom):
+                draw.line((left, row, edge, row), fill=(*_BORDER, 150), width=1)
         solid = r.complete and r.confidence >= _SURE
         _bracket(draw, edge + 4, top, bottom, colour, solid=solid)
         draw.text(
             (edge + 22, (top + bottom) / 2 - 10),
-            f"{r.level}  {r.confidence:.2f}{'' if r.complete else ' *'}",
+            _label(r, explain=explain),
             font=_font(16, r.level in measured),
             fill=_MEASURED if r.level in measured else _TEXT,
         )
@@ -160,6 +167,35 @@ def sagittal_view(
                 view.row_of(float(offsets[min(indices)]) - half),
             ):
                 draw.line((left, 34 + row, edge, 34 + row), fill=_MEASURED, width=2)
+    return canvas
+
+
+def _label(r: LevelRange, *, explain: bool) -> str:
+    """Level and confidence; a star where a body is cut off; the runner-up in brackets."""
+    text = f"{r.level}  {r.confidence:.2f}{'' if r.complete else ' *'}"
+    return f"{text}  ({r.runner_up}?)" if explain and r.runner_up else text
+
+
+def cam_overlay(volume: Volume, index: int, cam: NDArray[np.float32], text: str) -> Image.Image:
+    """Grad-CAM of a slice over the CT, seen from the feet, with a head line that names its model.
+
+    Args:
+        volume: HU [z, y, x].
+        index: slice.
+        cam: [y, x] 0..1 over the whole slice, on any grid.
+        text: head line.
+    """
+    step = volume.geometry.spacing_mm[1:]
+    height_mm, width_mm = (n * s for n, s in zip(volume.hu.shape[1:], step, strict=True))
+    size = (_WIDTH, max(round(_WIDTH * height_mm / width_mm), 1))
+    grey = _grey(volume.hu[index].astype(np.float32), SOFT_WINDOW)
+    base = np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC), np.float32)
+    heat = np.asarray(Image.fromarray(cam).resize(size, Image.Resampling.BILINEAR), np.float32)[..., None]
+    warm = np.stack([np.full(base.shape, 255.0), 200 - 140 * heat[..., 0], np.full(base.shape, 40.0)], -1)
+    mixed = base[..., None] * (1 - 0.6 * heat) + warm * 0.6 * heat
+    canvas = Image.new("RGB", (size[0], size[1] + 40), (12, 12, 14))
+    canvas.paste(Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8)), (0, 40))
+    ImageDraw.Draw(canvas).text((12, 8), text, font=_font(20, True), fill=_TEXT)
     return canvas
 
 
