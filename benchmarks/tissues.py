@@ -7,12 +7,14 @@ from pathlib import Path
 
 from sarcoscope.models.package import load_package, shipped_package
 from sarcoscope.tissues.segment import MODEL
-from sarcoscope.training.tissue_data import load_cases
+from sarcoscope.training.tissue_data import load_cases, load_chest_cases
 from sarcoscope.training.tissue_scores import CaseScore, score_case, summary
+
+TISSUES = ("muscle", "sat", "vat", "imat")
 
 
 def row(score: CaseScore) -> str:
-    dice = "  ".join(f"{score.dice[t]:.3f}" for t in ("muscle", "sat", "vat", "imat"))
+    dice = "  ".join(f"{score.dice[t]:.3f}" if t in score.dice else "  -  " for t in TISSUES)
     kind = "unseen" if score.seen_by_none else "cv"
     return (
         f"{score.name:<16} {score.level:<11} {score.grade}  {kind:<6} {dice}  {score.muscle_iou:.3f}"
@@ -26,7 +28,8 @@ def main() -> None:
     parser.add_argument("--package", type=Path, help="a package other than the shipped one")
     options = parser.parse_args()
     package = load_package(options.package) if options.package else shipped_package(MODEL)
-    scores = [score_case(case, package) for case in load_cases(options.data)]
+    cases = [*load_cases(options.data), *load_chest_cases(options.data)]
+    scores = [score_case(case, package) for case in cases]
     print("References: hand-drawn by non-clinical readers; no radiologist has confirmed them.")
     print("slice            level    grade  by     muscle  SAT    VAT    IMAT   IoU    SMA %  doubt")
     for score in scores:

@@ -13,7 +13,8 @@ from sarcoscope.tissues.compartments import Compartment, network_input  # noqa: 
 from sarcoscope.training.tissue_augment import CANVAS, PATCH, Canvas, augmented, make_canvas  # noqa: E402
 from sarcoscope.training.tissue_compartments import compartment_loss, train_member  # noqa: E402
 from sarcoscope.training.tissue_data import TissueCase, folds, load_cases  # noqa: E402
-from sarcoscope.training.tissue_scores import held_out_members, overlap  # noqa: E402
+from sarcoscope.training.tissue_scores import held_out_members  # noqa: E402
+from sarcoscope.validation.overlap import overlap  # noqa: E402
 
 
 def _case() -> TissueCase:

@@ -12,7 +12,7 @@ from torch.nn import functional as nnf
 
 from sarcoscope.tissues.compartments import Compartment
 from sarcoscope.tissues.grid import AIR_HU, body_only, centred_place, to_grid
-from sarcoscope.training.tissue_data import IGNORED, TissueCase
+from sarcoscope.training.tissue_data import TissueCase
 
 CANVAS = (208, 288)
 PATCH = (144, 208)
@@ -34,22 +34,17 @@ class Canvas:
     """[angle] distance in pixels from the centre to the outer border of the muscle ring"""
 
 
-def _onehot(target: NDArray[np.uint8]) -> Floats:
-    """[class, y, x] of a target [y, x]; the last class is what is ignored."""
-    return np.stack([target == k for k in (*Compartment, IGNORED)]).astype(np.float32)
-
-
 def make_canvas(case: TissueCase) -> Canvas:
     """Bring a case onto the grid."""
     body = case.compartments > 0
     place = centred_place(body, case.spacing_mm, CANVAS)
-    onehot = _onehot(case.compartments)
+    onehot = np.stack([case.compartments == k for k in Compartment]).astype(np.float32)
     onehot[0] -= 1.0  # beyond the slice: outside
     shares = to_grid(onehot, place, case.spacing_mm, 0.0)
     shares[0] += 1.0
     target = shares.argmax(axis=0).astype(np.uint8)
     hu = to_grid(body_only(case.hu, body)[None], place, case.spacing_mm, AIR_HU)[0]
-    inner = (target >= Compartment.RING) & (target != IGNORED)
+    inner = target >= Compartment.RING
     y, x = np.nonzero(inner)
     centre = (float(y.mean()), float(x.mean()))
     radius = np.hypot(y - centre[0], x - centre[1])
@@ -140,7 +135,7 @@ def _add_arms(hu: Floats, target: NDArray[np.uint8], rng: np.random.Generator) -
 def augmented(canvas: Canvas, rng: np.random.Generator) -> tuple[Floats, NDArray[np.uint8]]:
     """One random patch: HU [y, x] and its compartments."""
     y, x = _sampling_map(canvas, rng)
-    onehot = _onehot(canvas.target)
+    onehot = np.stack([canvas.target == k for k in Compartment]).astype(np.float32)
     hu = _sample((_ill_or_lean(canvas, rng) - np.float32(AIR_HU))[None], y, x)[0] + np.float32(AIR_HU)
     target = _sample(onehot, y, x).argmax(axis=0).astype(np.uint8)
     if rng.random() < 0.1:

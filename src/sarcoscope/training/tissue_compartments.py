@@ -44,16 +44,13 @@ def compartment_loss(logits: Tensor, target: Tensor) -> Tensor:
 
     Args:
         logits: [batch, class, y, x].
-        target: [batch, y, x] int64; :data:`IGNORED` counts for nothing.
+        target: [batch, y, x] int64.
     """
-    known = (target < len(Compartment)).to(logits.dtype)
-    target = target.clamp(max=len(Compartment) - 1)
     onehot = nnf.one_hot(target, len(Compartment)).permute(0, 3, 1, 2).to(logits.dtype)
     border = (nnf.max_pool2d(onehot, 3, 1, 1) + nnf.max_pool2d(-onehot, 3, 1, 1)).amax(dim=1)
-    weight = (1.0 + 2.0 * border) * known
+    weight = 1.0 + 2.0 * border
     entropy = (nnf.cross_entropy(logits, target, reduction="none") * weight).sum() / weight.sum()
-    share = logits.softmax(dim=1) * known[:, None]
-    onehot = onehot * known[:, None]
+    share = logits.softmax(dim=1)
     overlap = (share * onehot).sum(dim=(0, 2, 3))
     dice = (2 * overlap + 1) / (share.sum(dim=(0, 2, 3)) + onehot.sum(dim=(0, 2, 3)) + 1)
     return 0.5 * (1 - dice.mean()) + 0.5 * entropy

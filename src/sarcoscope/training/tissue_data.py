@@ -23,8 +23,6 @@ NOT_SHIPPED_PREFIXES = ("m_",)
 _CHEST_MUSCLES = (1, 2, 3, 4)
 _CHEST_FAT_GAP_MM = 3.0
 """Fat between chest muscles that lie closer than twice this is inside the ring."""
-IGNORED = len(Compartment)
-"""Target value of pixels that no outline decides (breast, arms and vessels of the chest references)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +118,7 @@ def chest_compartments_of(
     Args:
         hu: [y, x].
         labels: [y, x] chest labels (1-4 muscle, 5 bone).
-        outlines: polygons R (outer rib cage), T (inner wall), X (neither: breast, arms, vessels).
+        outlines: polygons R (outer rib cage), T (inner wall), X (breast, arms, vessels: no trunk muscle).
         spacing: (y, x) mm.
     """
     cage, inner, neither = (_fill(_as_list(outlines.get(k)), hu.shape) for k in "RTX")
@@ -131,7 +129,7 @@ def chest_compartments_of(
     target[(ring | cage) & (target > 0)] = Compartment.RING
     target[inner] = Compartment.CAVITY
     target[labels == BONE_LABEL] = Compartment.BONE
-    target[neither] = IGNORED
+    target[neither & (target > 0)] = Compartment.SKIN_SIDE
     target[muscle] = Compartment.RING
     return target
 

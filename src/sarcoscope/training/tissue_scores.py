@@ -8,13 +8,13 @@ from statistics import fmean, median
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sarcoscope.anatomy.tissues import TISSUES, tissue_name
+from sarcoscope.anatomy.tissues import TISSUES, Tissue, tissue_name
 from sarcoscope.imaging.volume import Geometry, SliceSource, Volume
 from sarcoscope.models.package import ModelPackage
 from sarcoscope.tissues.segment import segment_slices
 from sarcoscope.training.tissue_data import BONE_LABEL, TissueCase
+from sarcoscope.validation.overlap import overlap
 
 MAIN_LEVELS = ("L2", "L3", "L4", "L3/L4 disc")
 """The slices of which the bars speak."""
@@ -28,6 +28,7 @@ class CaseScore:
     level: str
     grade: str
     dice: dict[str, float]
+    """By tissue; of chest references muscle alone is drawn."""
     muscle_iou: float
     muscle_area_error: float
     """(measured - reference) / reference"""
@@ -46,16 +47,10 @@ def held_out_members(case: TissueCase, package: ModelPackage) -> list[int] | Non
     """Members that never saw the case's person; None where no member did (then all are averaged)."""
     if not case.trainable:
         return None
-    held = [k for k, m in enumerate(package.card["members"]) if case.person in m["held_out"]]
-    if not held:
+    held = package.members_without(case.person)
+    if len(held) == len(package.card["members"]):
         raise ValueError(f"every member has seen {case.person}")
     return held
-
-
-def overlap(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> tuple[float, float]:
-    """Dice and IoU of two masks of the same shape (1 when both are empty)."""
-    both, either = int((found & truth).sum()), int((found | truth).sum())
-    return (1.0, 1.0) if either == 0 else (2 * both / (both + either), both / either)
 
 
 def score_case(case: TissueCase, package: ModelPackage) -> CaseScore:
@@ -63,7 +58,8 @@ def score_case(case: TissueCase, package: ModelPackage) -> CaseScore:
     members = held_out_members(case, package)
     mask = segment_slices(slice_volume(case), [0], members=members, package=package)
     counted = case.labels != BONE_LABEL
-    pairs = {tissue_name(t): ((mask.labels[0] == t) & counted, case.labels == t) for t in TISSUES}
+    tissues = (Tissue.MUSCLE,) if case.is_chest else TISSUES
+    pairs = {tissue_name(t): ((mask.labels[0] == t) & counted, case.labels == t) for t in tissues}
     found, truth = pairs["muscle"]
     return CaseScore(
         case.name,
@@ -104,5 +100,7 @@ def summary(scores: Sequence[CaseScore]) -> dict[str, Any]:
         "L2-L4 m_* (all members, none saw them)": [s for s in main if s.seen_by_none],
         "L2-L4 grades A and B": [s for s in main if s.grade in "AB"],
         **{level: [s for s in scores if s.level == level] for level in ("T12", "L1", "L5")},
+        "T4-T5": [s for s in scores if s.level in ("T4", "T5")],
+        "T7-T10": [s for s in scores if s.level in ("T7", "T8", "T9", "T10")],
     }
     return {name: _group(group) for name, group in groups.items() if group}
