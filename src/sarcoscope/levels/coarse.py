@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from sarcoscope.imaging.volume import Volume
 
@@ -38,7 +39,7 @@ def coarse_copy(volume: Volume) -> CoarseVolume:
     out = np.empty((len(rows), y_weights.shape[0], x_weights.shape[0]), np.float32)
     for k, offset in enumerate(rows):
         plane = _plane_at(volume, offsets, float(offset))
-        out[k] = y_weights @ plane @ x_weights.T
+        out[k] = (x_weights @ (y_weights @ plane).T).T
     return CoarseVolume(out, rows, (y_corner, x_corner))
 
 
@@ -62,8 +63,8 @@ def _plane_at(volume: Volume, offsets: NDArray[np.float64], offset: float) -> ND
     return plane
 
 
-def _box_weights(count: int, spacing: float) -> tuple[NDArray[np.float32], float]:
-    """Matrix [coarse, fine] that averages fine pixels over 2 mm boxes, and the first box centre's place (mm).
+def _box_weights(count: int, spacing: float) -> tuple[csr_array, float]:
+    """Sparse matrix [coarse, fine] that averages pixels over 2 mm boxes, and the first centre's place (mm).
 
     Fine pixels wider than a box are interpolated linearly.
     """
@@ -75,4 +76,4 @@ def _box_weights(count: int, spacing: float) -> tuple[NDArray[np.float32], float
     weights = np.clip(1.0 - distance / reach, 0.0, None)
     weights[weights.sum(axis=1) == 0, 0] = 1.0
     weights /= weights.sum(axis=1, keepdims=True)
-    return weights.astype(np.float32), float(corner)
+    return csr_array(weights.astype(np.float32)), float(corner)
