@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
+LICENCES ?= all
 CT_DATA ?= $(or $(SARCOSCOPE_CT_DATA),../shared/ct)
 
 .PHONY: demo test check format bench soak models clean
@@ -32,10 +33,12 @@ bench: $(VENV)/.all
 soak: $(VENV)/.all
 	$(BIN)/python -m tests.soak
 
-# Trains the shipped networks again from the reference CT (hours on two cores; seeded).
+# Trains the shipped networks again from the reference CT (hours on two cores; seeded, goes on where it stopped).
+# LICENCES=permissive leaves out what allows non-commercial use only.
 models: $(VENV)/.all
-	$(BIN)/python -m sarcoscope.training.level_chain --data $(CT_DATA) --out runs/level-chain
-	$(BIN)/python -m sarcoscope.training.tissue_compartments --data $(CT_DATA) --out runs/tissue-compartments
+	$(BIN)/python -m sarcoscope.training.canal --data $(CT_DATA) --out runs/$(LICENCES)/canal --licences $(LICENCES)
+	$(BIN)/python -m sarcoscope.training.level_chain --data $(CT_DATA) --out runs/$(LICENCES)/levels --licences $(LICENCES)
+	$(BIN)/python -m sarcoscope.training.tissue_compartments --data $(CT_DATA) --out runs/$(LICENCES)/tissues --licences $(LICENCES)
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sarcoscope needs Python 3.11 or newer")'

@@ -31,6 +31,7 @@ from sarcoscope.training.canal_export import export_package
 from sarcoscope.training.canal_points import phantom_path, read_points, reference_path
 from sarcoscope.training.level_data import read_references, reference_folds
 from sarcoscope.training.level_maps import MAPS, painted_map
+from sarcoscope.training.licences import CHOICES, may_see
 
 MEMBERS = 4
 PHANTOMS = 10
@@ -197,11 +198,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the reference CT")
     parser.add_argument("--out", type=Path, required=True, help="folder for members and the package")
     parser.add_argument("--steps", type=int, default=600, help="steps of every member")
+    parser.add_argument("--licences", choices=CHOICES, default="all", help="whose CT may be seen")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    cases = canal_cases(arguments.data)
+    cases = [c for c in canal_cases(arguments.data) if may_see(c.person, arguments.licences)]
     folds = reference_folds(arguments.data, MEMBERS)
     networks = []
     for k, held_out in enumerate(folds):
@@ -212,7 +214,10 @@ def main() -> None:
         network = CanalNet()
         network.load_state_dict(torch.load(kept, weights_only=True))
         networks.append(network.eval())
-    export_package(networks, folds, arguments.out / "package", {"steps": arguments.steps, "batch": BATCH})
+    persons = sorted({c.person for c in cases if not c.person.startswith("phantom")})
+    facts = {"steps": arguments.steps, "batch": BATCH}
+    folder = arguments.out / "package"
+    export_package(networks, folds, folder, facts, persons=persons, licences=arguments.licences)
 
 
 if __name__ == "__main__":

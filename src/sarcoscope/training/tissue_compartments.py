@@ -22,6 +22,7 @@ from sarcoscope.models.package import ModelPackage
 from sarcoscope.tissues.compartments import Compartment, network_input
 from sarcoscope.training.average import moving_average
 from sarcoscope.training.export import write_card
+from sarcoscope.training.licences import CHOICES, may_see
 from sarcoscope.training.tissue_augment import Canvas, augmented, make_canvas
 from sarcoscope.training.tissue_data import TissueCase, load_cases, load_chest_cases, person_folds
 from sarcoscope.training.tissue_export import export_package, load_members
@@ -110,7 +111,6 @@ def train_all(
     ``start`` is a folder with members of an earlier training, from which this one goes on.
     """
     out.mkdir(parents=True, exist_ok=True)
-    cases = [c for c in cases if c.trainable]
     phantoms = phantom_canvases(PHANTOMS, seed=1)
     for k, held_out in enumerate(person_folds(cases, MEMBERS)):
         path = out / f"member_{k}.pt"
@@ -133,11 +133,11 @@ def train_all(
         torch.save(member, path)
 
 
-def export_and_score(cases: list[TissueCase], out: Path) -> None:
+def export_and_score(cases: list[TissueCase], seen: list[TissueCase], out: Path, licences: str) -> None:
     """Make the package ``out/package`` of the members in ``out``; its card has cross-validated figures."""
     folder = out / "package"
-    persons = sorted({c.person for c in cases if c.trainable})
-    export_package(load_members(out), folder, persons)
+    persons = sorted({c.person for c in seen})
+    export_package(load_members(out), folder, persons, licences)
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     card["figures"] = summary(score_cases(cases, ModelPackage(folder, card)))
     write_card(folder, card)
@@ -157,13 +157,15 @@ def main(arguments: list[str] | None = None) -> None:
         help="members to train in this process (several processes share the work)",
     )
     parser.add_argument("--start", type=Path, help="folder of an earlier training to go on from")
+    parser.add_argument("--licences", choices=CHOICES, default="all", help="whose CT may be seen")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
     cases = load_cases(options.data) + load_chest_cases(options.data)
-    train_all(cases, options.out, options.steps, tuple(options.members), options.start)
+    seen = [c for c in cases if may_see(c.person, options.licences)]
+    train_all(seen, options.out, options.steps, tuple(options.members), options.start)
     if len(load_members(options.out)) == MEMBERS:
-        export_and_score(cases, options.out)
+        export_and_score(cases, seen, options.out, options.licences)
 
 
 if __name__ == "__main__":

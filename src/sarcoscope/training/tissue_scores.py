@@ -30,8 +30,10 @@ class CaseScore:
     dice: dict[str, float]
     """By tissue; of chest references muscle alone is drawn."""
     muscle_iou: float
-    muscle_area_error: float
-    """(measured - reference) / reference"""
+    area_errors: dict[str, float]
+    """By tissue: (measured - reference) / reference, where the reference has the tissue."""
+    muscle_hu_error: float
+    """Mean HU of the measured less that of the reference muscle."""
     doubt: float
     seen_by_none: bool
     """A ``m_*`` case: no member was trained on it, all are averaged."""
@@ -67,7 +69,8 @@ def score_case(case: TissueCase, package: ModelPackage) -> CaseScore:
         case.grade,
         {name: overlap(*pair)[0] for name, pair in pairs.items()},
         overlap(found, truth)[1],
-        float(found.sum() / truth.sum() - 1.0),
+        {name: float(a.sum() / b.sum() - 1.0) for name, (a, b) in pairs.items() if b.any()},
+        float(case.hu[found].mean() - case.hu[truth].mean()) if found.any() else float("nan"),
         mask.doubt[0],
         members is None,
     )
@@ -79,7 +82,7 @@ def score_cases(cases: Sequence[TissueCase], package: ModelPackage) -> list[Case
 
 
 def _group(scores: Sequence[CaseScore]) -> dict[str, Any]:
-    errors = [abs(s.muscle_area_error) * 100 for s in scores]
+    errors = [abs(s.area_errors["muscle"]) * 100 for s in scores]
     return {
         "n": len(scores),
         "dice_median": {t: round(median(s.dice[t] for s in scores), 3) for t in scores[0].dice},
@@ -104,3 +107,40 @@ def summary(scores: Sequence[CaseScore]) -> dict[str, Any]:
         "T7-T10": [s for s in scores if s.level in ("T7", "T8", "T9", "T10")],
     }
     return {name: _group(group) for name, group in groups.items() if group}
+
+
+ERROR_GROUPS = (
+    ("L2 L3 L4", MAIN_LEVELS, False),
+    ("T12 L1 L5", ("T12", "L1", "L5"), True),
+    ("T4 T5 T6 T7 T8 T9 T10 T11", ("T4", "T5", "T7", "T8", "T9", "T10"), True),
+)
+"""Levels of a row of the error table, the levels of the slices that it rests on, and whether they are few."""
+
+
+def error_rows(scores: Sequence[CaseScore]) -> list[dict[str, str]]:
+    """Rows of ``measures/data/measurement_error.csv``: 1.96 times the root of the mean squared error."""
+    rows = []
+    for levels, on, few in ERROR_GROUPS:
+        group = [s for s in scores if s.level in on]
+        for tissue in ("muscle", "sat", "vat", "imat"):
+            errors = [100 * s.area_errors[tissue] for s in group if tissue in s.area_errors]
+            if not errors:
+                continue
+            hu = [s.muscle_hu_error for s in group]
+            rows.append(
+                {
+                    "levels": levels,
+                    "tissue": tissue,
+                    "area_percent": f"{1.96 * _rms(errors):.1f}",
+                    "mean_hu": f"{1.96 * _rms(hu):.1f}" if tissue == "muscle" else "",
+                    "n": str(len(errors)),
+                    "provisional": "yes" if few else "no",
+                    "source": "1.96 x RMS error against hand-drawn references (cross-validated by person); "
+                    "python -m benchmarks.tissues",
+                }
+            )
+    return rows
+
+
+def _rms(values: Sequence[float]) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
