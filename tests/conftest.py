@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("SARCOSCOPE_RUNTIME", "onnxruntime")
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

@@ -1,4 +1,4 @@
-"""Model packages: a folder with ``model.onnx`` and ``card.json``, run by ONNX Runtime.
+"""Model packages: a folder with ``model.onnx`` and ``card.json``, run by ONNX Runtime or OpenVINO.
 
 An ensemble is one ``model.onnx`` whose outputs carry the member as their first axis; the card lists the
 members and the persons whom each did not see, so that cross-validated figures can be had from what ships.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -16,11 +15,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from sarcoscope.errors import ModelError
+from sarcoscope.models.runtime import Network, open_network, runtime_name
 
 Array = NDArray[Any]
 
@@ -65,30 +63,24 @@ class ModelPackage:
         return [k for k, h in enumerate(held) if person in h]
 
     @cached_property
-    def _session(self) -> ort.InferenceSession:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = min(4, os.cpu_count() or 1)
-        options.log_severity_level = 3
+    def _network(self) -> Network:
+        runtime = runtime_name()
         try:
-            return ort.InferenceSession(
-                str(self.folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
-            )
+            return open_network(self.folder / "model.onnx", runtime)
         except Exception as error:
             raise ModelError(f"The model in '{self.folder.name}' cannot be loaded.") from error
 
     def check_network(self) -> None:
-        """See that the network can be loaded and has an input and an output.
+        """See that the network can be loaded.
 
         Raises:
             ModelError: it cannot.
         """
-        if not self._session.get_inputs() or not self._session.get_outputs():
-            raise ModelError(f"The model '{self.name}' has no input or no output.")
+        _ = self._network
 
     def run(self, **inputs: Array) -> list[Array]:
         """Run the network on named inputs (float32); returns its outputs, member axis first."""
-        outputs: list[Array] = [np.asarray(o) for o in self._session.run(None, inputs)]
-        return outputs
+        return self._network(inputs)
 
 
 def load_package(folder: Path) -> ModelPackage:

@@ -10,6 +10,7 @@ from typing import Final
 from sarcoscope.anatomy.levels import LEVELS
 from sarcoscope.errors import SettingError
 from sarcoscope.measures.measurement import PROTOCOLS
+from sarcoscope.models.runtime import runtime_name
 
 PHASES: Final[tuple[str, ...]] = ("portal", "unenhanced", "delayed", "arterial", "unknown")
 """Contrast phases, in the order of the series policy."""
@@ -74,5 +75,6 @@ class AnalysisSettings:
             "phase": self.phase,
             "fluid": self.fluid,
             "models": list(self.models),
+            "runtime": runtime_name(),
             "levels_from": self.levels_from.name if self.levels_from else None,
         }
