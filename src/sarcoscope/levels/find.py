@@ -27,6 +27,7 @@ SURE: Final = 0.8
 """A level named with less confidence than this is flagged."""
 OBLIQUE_DEGREES: Final = 20.0
 _TEMPERATURE: Final = 4.0
+_FAR_ROWS: Final = 6.0
 _LEAST_SPINE: Final = 0.3
 _FEWEST_ROWS: Final = 24
 
@@ -175,16 +176,25 @@ def chain_ranges(
 
 
 def _agreement(reading: Reading, members: Sequence[int], chain: Chain) -> dict[str, float]:
-    """Per level 0..1: how far the single members, each asked alone, give the same name."""
+    """Per level 0..1: how far the single members, each asked alone, give the same name and borders."""
     if len(members) < 2:
         return {segment.level: 0.97 for segment in chain.segments}
     alone = [decode(reading.evidence([m])).segments for m in members]
     agreement = {}
     for segment in chain.segments:
         middle = (segment.start + segment.stop) // 2
-        same = sum(_named(other, middle) == segment.level for other in alone)
-        agreement[segment.level] = 0.30 + 0.68 * same / len(alone)
+        same = sum(_named(other, middle) == segment.level for other in alone) / len(alone)
+        borders = sum(_border_agreement(other, segment) for other in alone) / len(alone)
+        agreement[segment.level] = (0.30 + 0.68 * same) * (0.85 + 0.15 * borders)
     return agreement
+
+
+def _border_agreement(segments: Sequence[Segment], own: Segment) -> float:
+    """1 where a level's borders lie on the same rows, 0 where they differ by :data:`_FAR_ROWS` together."""
+    other = next((s for s in segments if s.level == own.level), None)
+    if other is None:
+        return 0.0
+    return 1.0 - min((abs(other.start - own.start) + abs(other.stop - own.stop)) / _FAR_ROWS, 1.0)
 
 
 def _named(segments: Sequence[Segment], row: int) -> str | None:
