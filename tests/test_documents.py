@@ -52,7 +52,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_model_pages_quote_the_cards() -> None:
-    for name in ("level-chain", "tissue-compartments"):
+    for name in ("spine-canal", "level-chain", "tissue-compartments"):
         card = json.loads((shipped_package(name).folder / "card.json").read_text(encoding="utf-8"))
         assert card["version"] in _page(f"models/{name}.md")
         assert card["figures"]

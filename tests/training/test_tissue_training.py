@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,10 +91,12 @@ def test_overlap_of_masks() -> None:
 
 
 def test_a_slice_is_scored_only_by_members_that_never_saw_its_person() -> None:
-    card = {"members": [{"held_out": ["somebody"]}, {"held_out": ["nobody"]}]}
-    assert held_out_members(_case(), ModelPackage(Path(), card)) == [1]
+    card = {"members": [{"held_out": ["aorta"]}, {"held_out": ["cort"]}]}
+    case = replace(_case(), person="cort")
+    assert held_out_members(case, ModelPackage(Path(), card)) == [1]
     with pytest.raises(ValueError, match="seen"):
-        held_out_members(_case(), ModelPackage(Path(), {"members": [{"held_out": ["somebody"]}]}))
+        held_out_members(case, ModelPackage(Path(), {"members": [{"held_out": ["aorta"]}]}))
+    assert held_out_members(_case(), ModelPackage(Path(), card)) is None  # a licence that is not known
 
 
 def test_cases_without_a_stated_licence_are_never_trained_on(ct_data: Path) -> None:
