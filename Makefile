@@ -29,6 +29,7 @@ bench: $(VENV)/.all
 	$(BIN)/python -m benchmarks.tissues --data $(CT_DATA)
 	$(BIN)/python -m benchmarks.phantoms
 	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.models
 
 soak: $(VENV)/.all
 	$(BIN)/python -m tests.soak
