@@ -6,10 +6,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from sarcoscope.errors import StorageError
 
 ProgressCall = Callable[[str, float], None]
 STAGES: Final[dict[str, str]] = {
@@ -32,6 +35,19 @@ stderr = Console(stderr=True, highlight=False)
 def tell(text: str) -> None:
     """A sentence for the user, on standard error."""
     stderr.print(text, markup=False)
+
+
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Turns a failure to write into a sentence.
+
+    Raises:
+        StorageError: the folder cannot be written (no right, disk full).
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"'{folder.name}' could not be written: {error.strerror or error}.") from error
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sarcoscope.cli.console import progress_shown
+from sarcoscope.cli.console import progress_shown, writing_to
 from sarcoscope.errors import SettingError
 
 
@@ -56,7 +56,7 @@ def train_command(
         raise SettingError("Say with --out where the training is kept.")
     if search and recipe != "l3-resnet50":
         raise SettingError("--search belongs to the recipe l3-resnet50.")
-    with progress_shown(quiet) as progress:
+    with writing_to(out), progress_shown(quiet) as progress:
         if search:
             from sarcoscope.training.search import run_search
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sarcoscope.cli.choices import split_names
-from sarcoscope.cli.console import progress_shown
+from sarcoscope.cli.console import progress_shown, writing_to
 from sarcoscope.errors import SettingError
 from sarcoscope.imaging.label_files import DEFAULT_VALUES
 from sarcoscope.validation.cases import ValidationOptions
@@ -43,7 +43,7 @@ def masks_command(
 ) -> None:
     """Tissue masks: columns case,person,prediction,reference[,image,centre,level,sex,age,bmi,phase,…]."""
     options = _options(labels, found_labels, flip)
-    with progress_shown(quiet) as progress:
+    with writing_to(out), progress_shown(quiet) as progress:
         tables = validate_masks(table, out, options, progress)
     _print(tables, out)
 
@@ -51,7 +51,7 @@ def masks_command(
 @app.command("levels")
 def levels_command(table: Source, out: Out, quiet: Quiet = False) -> None:
     """Levels: columns volume,person,reference,prediction (level tables), or case,… (single slices)."""
-    with progress_shown(quiet) as progress:
+    with writing_to(out), progress_shown(quiet) as progress:
         tables = validate_levels(table, out, progress)
     _print(tables, out)
 
@@ -59,7 +59,7 @@ def levels_command(table: Source, out: Out, quiet: Quiet = False) -> None:
 @app.command("end-to-end")
 def end_to_end_command(table: Source, out: Out, quiet: Quiet = False) -> None:
     """CT in, area and class out: columns path,person,reference_area_cm2[,reference_class,sex,age,…]."""
-    with progress_shown(quiet) as progress:
+    with writing_to(out), progress_shown(quiet) as progress:
         tables = validate_end_to_end(table, out, progress)
     _print(tables, out)
 
@@ -67,7 +67,9 @@ def end_to_end_command(table: Source, out: Out, quiet: Quiet = False) -> None:
 @app.command("repeat")
 def repeat_command(table: Source, out: Out) -> None:
     """Two measurements of the same people: columns person,area_a,area_b."""
-    _print(validate_repeat(table, out), out)
+    with writing_to(out):
+        tables = validate_repeat(table, out)
+    _print(tables, out)
 
 
 @app.command("merge")
@@ -76,7 +78,9 @@ def merge_command(
     out: Out,
 ) -> None:
     """Join the tables of several sites; images need not travel."""
-    _print(merge_validations(sites, out), out)
+    with writing_to(out):
+        tables = merge_validations(sites, out)
+    _print(tables, out)
 
 
 @app.command("preview")
@@ -84,7 +88,9 @@ def preview_command(
     table: Source, out: Out, labels: Labels = "", found_labels: FoundLabels = "", flip: Flip = ""
 ) -> None:
     """Look at foreign labels first: values, orientation, picture."""
-    seen = preview(table, out / "preview.png", _options(labels, found_labels, flip))
+    options = _options(labels, found_labels, flip)
+    with writing_to(out):
+        seen = preview(table, out / "preview.png", options)
     typer.echo(f"values in the references: {', '.join(map(str, seen.values))}")
     if seen.unnamed:
         typer.echo(f"not named (--labels) and left out: {', '.join(map(str, seen.unnamed))}")

@@ -36,7 +36,7 @@ from sarcoscope.measures.phase import picture_phase
 from sarcoscope.measures.protocols import measure_level, protocol_indices, slice_heights_mm
 from sarcoscope.measures.quality import Phase, mask_flags, series_flags, settled_phase, value_flags
 from sarcoscope.models.package import ModelPackage
-from sarcoscope.models.registry import chosen_packages
+from sarcoscope.models.registry import chosen_packages, shipped_folder
 from sarcoscope.study.choose import MeasurePlan, assumed_levels, plan_levels, slices_to_segment
 from sarcoscope.study.foreign import TOTALSEGMENTATOR, foreign_levels, run_totalsegmentator
 from sarcoscope.study.result import StudyResult
@@ -219,6 +219,7 @@ def _record(
     found: list[Flag] = [*flags, *series_flags(volume)]
     phase, phase_flags = _phase(volume, levels, settings)
     found += phase_flags
+    found += _model_flags(levels, mask)
     if mask is not None:
         slices = measure_slices(volume, mask, levels, bands)
         found += mask_flags(mask, slice_quality(volume, mask))
@@ -270,6 +271,15 @@ def _measurements(
         indices = protocol_indices(span, settings.protocol, slice_index=settings.slice_index)
         found.append(measure_level(slices, level, settings.protocol, indices, heights))
     return tuple(found)
+
+
+def _model_flags(levels: LevelMap, mask: TissueMask | None) -> list[Flag]:
+    """Who did a step that the shipped models did not do."""
+    shipped = {p.name for p in shipped_folder().iterdir()}
+    pairs = (("own_level_model", levels.models), ("own_tissue_model", mask.models if mask else ()))
+    return [
+        Flag(code, {"model": name}) for code, models in pairs for name, _, _ in models if name not in shipped
+    ]
 
 
 def _provisional(measurements: tuple[Measurement, ...]) -> list[Flag]:

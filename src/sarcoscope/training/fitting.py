@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -117,7 +118,7 @@ def fit(
         the network with the weights of its best epoch, and how the training went.
 
     Raises:
-        SettingError: the checkpoint belongs to other settings.
+        SettingError: the checkpoint belongs to other settings, or the loss is no number any more.
     """
     place = place or find_place()
     torch.manual_seed(settings.seed)
@@ -141,6 +142,11 @@ def fit(
         loss, right = _train_epoch(task, trained, optimiser, scaler, settings, state.epoch, place)
         val_loss, val_right = _validate(task, network, place)
         state.epoch += 1
+        if not math.isfinite(loss + val_loss):
+            raise SettingError(
+                f"The training ran away in epoch {state.epoch} (its loss is no number); "
+                "lower the rate or clip the gradients."
+            )
         row = {"epoch": state.epoch, "loss": loss, "accuracy": right, "val_loss": val_loss,
                "val_accuracy": val_right, "seconds": time.monotonic() - begin}  # fmt: skip
         state.history.append(row)

@@ -54,7 +54,7 @@ class CheckedData:
 
     def table(self) -> str:
         """The findings as lines of text."""
-        rows = [f"{'STOP' if p.stops else 'note':<6}{p.where:<44}{p.what}" for p in self.problems]
+        rows = [f"{'STOP' if p.stops else 'note':<6}{p.where:<44}  {p.what}" for p in self.problems]
         return "\n".join(rows)
 
 

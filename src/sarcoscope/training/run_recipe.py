@@ -122,6 +122,12 @@ def run(
         (out / "label_check.txt").write_text(data.table() + "\n", encoding="utf-8")
     train, validation, test = split_cases(data.cases, settings)
     network, state, rows = _trained(train, validation, test, settings, out, place, progress)
+    # every process takes part in every training; the leading one alone reports
+    more = []
+    if settings.folds > 1:
+        more.append(_cross_validated(data.cases, settings, out, place, progress))
+    if ablation:
+        more.append(_ablation(train, validation, test, settings, out, place, progress))
     if not place.leads:
         return Outcome(None, (), "")
     tables = beside_paper(settings.recipe, own_values(settings, rows) | _losses(settings, state))
@@ -132,11 +138,7 @@ def run(
     parts = [_head(settings, facts, bool(test)), table_text(tables)]
     for name, own in _per_centre(settings, rows).items():
         parts += [f"\nCentre {name}", table_text(beside_paper(settings.recipe, own))]
-    if settings.folds > 1:
-        parts.append(_cross_validated(data.cases, settings, out, place, progress))
-    if ablation:
-        parts.append(_ablation(train, validation, test, settings, out, place, progress))
-    report = "\n".join(parts) + "\n"
+    report = "\n".join([*parts, *more]) + "\n"
     (out / "report.txt").write_text(report, encoding="utf-8")
     return Outcome(out / "package", tuple(tables), report)
 
@@ -202,6 +204,8 @@ def _cross_validated(
         rest, fold = [c for c in cases if c.person not in held], [c for c in cases if c.person in held]
         train, validation = _dealt(rest, settings)
         rows += _trained(train, validation, fold, settings, out / f"fold_{k}", place, progress)[2]
+    if not place.leads:
+        return ""
     write_rows(out / "scores_folds.csv", rows)
     tables = beside_paper(settings.recipe, own_values(settings, rows))
     return f"\nCross-validation by person, {settings.folds} folds, all cases\n{table_text(tables)}"

@@ -13,6 +13,7 @@ from typing import Any
 
 import optuna
 
+from sarcoscope.errors import SettingError
 from sarcoscope.training.fitting import find_place, fit
 from sarcoscope.training.manifest import SliceCase
 from sarcoscope.training.recipe import RecipeSettings
@@ -54,8 +55,12 @@ def search_fold(
     def objective(trial: optuna.Trial) -> float:
         chosen = settings.changed(**suggested(trial))
         task = L3Task(train, validation, chosen)
-        network, _ = fit(task, chosen, out / f"trial_{trial.number}", place=find_place())
-        told()
+        try:
+            network, _ = fit(task, chosen, out / f"trial_{trial.number}", place=find_place())
+        except SettingError:  # ran away: as bad as can be
+            return 1.0 / _WORST_F1
+        finally:
+            told()
         return 1.0 / max(f1_score(l3_scores(network, task, validation)), _WORST_F1)
 
     done = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]

@@ -30,6 +30,8 @@ class Canvas:
     target: NDArray[np.uint8]
     """[y, x]"""
     centre: tuple[float, float]
+    ribs: NDArray[np.bool_]
+    """[y, x] bone that is not the vertebra"""
     reach: Floats
     """[angle] distance in pixels from the centre to the outer border of the muscle ring"""
 
@@ -52,7 +54,17 @@ def make_canvas(case: TissueCase) -> Canvas:
     reach = np.zeros(_BINS, dtype=np.float32)
     np.maximum.at(reach, ((angle + np.pi) / (2 * np.pi) * _BINS).astype(int) % _BINS, radius)
     reach = ndi.gaussian_filter1d(ndi.maximum_filter1d(reach, 5, mode="wrap"), 1.5, mode="wrap")
-    return Canvas(hu, target, centre, reach)
+    return Canvas(hu, target, centre, _ribs(target), reach)
+
+
+def _ribs(target: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Bone but for its largest piece, the vertebra."""
+    pieces, count = ndi.label(target == Compartment.BONE)
+    if count < 2:
+        return np.zeros(target.shape, dtype=bool)
+    largest = 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
+    ribs: NDArray[np.bool_] = (pieces > 0) & (pieces != largest)
+    return ribs
 
 
 def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int], knots: int) -> Floats:
@@ -63,7 +75,7 @@ def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int], knots: int) 
 
 
 def _ill_or_lean(canvas: Canvas, rng: np.random.Generator) -> Floats:
-    """HU after filling the cavity's fat, taking contrast away, and oedema."""
+    """HU after filling the cavity's fat, taking contrast away, ribs as cartilage, and oedema."""
     hu = canvas.hu.copy()
     cavity = canvas.target == Compartment.CAVITY
     if rng.random() < 0.4:
@@ -78,6 +90,10 @@ def _ill_or_lean(canvas: Canvas, rng: np.random.Generator) -> Floats:
     if rng.random() < 0.4:
         enhanced = cavity & (hu > 20)
         hu = np.where(enhanced, 45 + (hu - 45) * rng.uniform(0.0, 1.4), hu)
+    if rng.random() < 0.3 and canvas.ribs.any():
+        # as costal cartilage: brighter than muscle, darker than bone
+        grey = rng.uniform(70, 140) + 10 * _smooth_noise(rng, (hu.shape[0], hu.shape[1]), 12)
+        hu = np.where(canvas.ribs & (hu > 20), grey, hu)
     if rng.random() < 0.15:
         patch = np.clip(_smooth_noise(rng, (hu.shape[0], hu.shape[1]), 6), 0, 1) * rng.uniform(40, 120)
         hu = np.where((canvas.target == Compartment.SKIN_SIDE) & (hu < -30), np.minimum(hu + patch, 15), hu)
