@@ -85,6 +85,7 @@ def test_tissue_recipe_learns_and_its_package_measures(manifest: Path, tmp_path:
     muscle = result.record.measurements[0].tissues["muscle"]
     assert muscle.area_cm2 > 20
     assert [m[0] for m in result.record.provenance.models] == ["own-unet"]
+    assert "own_tissue_model" in {f.code for f in result.record.flags}
 
 
 def test_a_killed_training_goes_on_to_the_same_end(manifest: Path, tmp_path: Path) -> None:
@@ -110,6 +111,14 @@ def test_it_stops_early(manifest: Path, tmp_path: Path) -> None:
     train, validation, _ = split_cases(data.cases[:10], settings)
     network_epochs = fit(TissueTask(train, validation, settings), settings, tmp_path)[1]
     assert network_epochs.epoch < 9
+
+
+def test_a_training_that_runs_away_says_so(manifest: Path, tmp_path: Path) -> None:
+    settings = load_recipe("tissue-unet", None, [*TISSUE, "rate=1e30", "optimiser=sgd"])
+    data = checked_data(manifest, settings)
+    train, validation, _ = split_cases(data.cases[:10], settings)
+    with pytest.raises(SettingError, match="ran away"):
+        fit(TissueTask(train, validation, settings), settings, tmp_path)
 
 
 def test_level_recipe_overfits_a_handful_and_names_levels(manifest: Path, tmp_path: Path) -> None:
@@ -241,7 +250,7 @@ def test_two_processes_train_one_network(manifest: Path, tmp_path: Path) -> None
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29731",
         "-m", "sarcoscope.cli.main", "train", "tissue-unet", "--data", str(manifest), "--out", str(tmp_path / "out"),
-        "--quiet", *(part for s in (*TISSUE, "epochs=2") for part in ("--set", s)),
+        "--quiet", *(part for s in (*TISSUE, "epochs=2", "folds=2") for part in ("--set", s)),
     ]  # fmt: skip
     done = subprocess.run(
         command,
@@ -255,6 +264,9 @@ def test_two_processes_train_one_network(manifest: Path, tmp_path: Path) -> None
     assert len(_history(tmp_path / "out")) == 2
     assert (tmp_path / "out" / "package" / "model.onnx").is_file()
     assert (tmp_path / "out" / CHECKPOINT).is_file()
+    assert "Cross-validation by person, 2 folds" in (tmp_path / "out" / "report.txt").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_the_check_stops_with_a_table(tmp_path: Path) -> None:
