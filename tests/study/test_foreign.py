@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -82,3 +83,28 @@ def test_an_installed_program_is_run(ct_data: Path, tmp_path: Path, monkeypatch:
     program.write_text("#!/bin/sh\necho no licence >&2\nexit 3\n", encoding="utf-8")
     with pytest.raises(ModelError, match="no licence"):
         run_totalsegmentator(volume, "tissue_types")
+
+
+def test_its_program_finds_the_tissues(
+    ct_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = ct_data / "volumes" / "abd_totalseg.nii.gz"
+    volume = read_nifti(source)
+    labels, _ = read_foreign_labels(ct_data / "labelmaps" / "abd_totalseg_tissues_T12-L2.nii.gz", volume)
+    numbered = np.select([labels == 1, labels == 2, labels == 3], [3, 1, 2]).astype(np.int16)
+    z, y, x = volume.geometry.spacing_mm
+    image = nib.Nifti1Image(np.transpose(numbered, (2, 1, 0)), np.diag([-x, -y, z, 1.0]))
+    image.to_filename(tmp_path / "answer.nii.gz")
+    program = tmp_path / "TotalSegmentator"
+    program.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && echo 2.4.0 && exit\n/bin/cp "{tmp_path}/answer.nii.gz" "$4"\n',
+        encoding="utf-8",
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path) + os.pathsep + "/bin")
+    own = analyze(source, levels=("L1",))
+    other = analyze(source, levels=("L1",), models=("totalsegmentator-tissues",))
+    areas = [r.record.measurements[0].tissues["muscle"].area_cm2 for r in (own, other)]
+    assert areas[0] == pytest.approx(areas[1], rel=0.25)
+    assert areas[0] != areas[1]
+    assert "own_tissue_model" in {f.code for f in other.record.flags}

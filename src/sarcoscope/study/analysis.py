@@ -38,7 +38,14 @@ from sarcoscope.measures.quality import Phase, mask_flags, series_flags, settled
 from sarcoscope.models.package import ModelPackage
 from sarcoscope.models.registry import chosen_packages, shipped_folder
 from sarcoscope.study.choose import MeasurePlan, assumed_levels, plan_levels, slices_to_segment
-from sarcoscope.study.foreign import TOTALSEGMENTATOR, foreign_levels, run_totalsegmentator
+from sarcoscope.study.foreign import (
+    FOREIGN,
+    TOTALSEGMENTATOR,
+    TOTALSEGMENTATOR_TISSUES,
+    foreign_levels,
+    foreign_tissues,
+    run_totalsegmentator,
+)
 from sarcoscope.study.result import StudyResult
 from sarcoscope.study.settings import AnalysisSettings
 from sarcoscope.tissues import segment_slices, slice_quality
@@ -90,7 +97,7 @@ def analyze(
     find_sets(settings.references, own)
     body_info(HeaderBody(), given)
     policy = SeriesPolicy.load(settings.series_policy)
-    packages = chosen_packages([m for m in settings.models if m != TOTALSEGMENTATOR])
+    packages = chosen_packages([m for m in settings.models if m not in FOREIGN])
     clock = _Clock()
     with clock.stage("read"):
         study = read_study(Path(path), policy=policy, series_uid=settings.series_uid, progress=progress)
@@ -100,7 +107,7 @@ def analyze(
     plan = plan_levels(levels, settings)
     with clock.stage("tissues"):
         indices = slices_to_segment(plan, levels, study.volume.n_slices, settings)
-        mask = _tissues(study.volume, indices, packages, progress) if indices else None
+        mask = _tissues(study.volume, indices, settings, packages, progress) if indices else None
     with clock.stage("measure"):
         flags = [Flag(f.code, dict(f.values)) for f in study.flags]
         flags += [*level_flags, *plan.flags, *person_flags]
@@ -118,7 +125,7 @@ def find_study_levels(
     """The ``series``, ``levels`` and ``flags`` of a study, as in ``result.json``."""
     study = read_study(Path(path), policy=SeriesPolicy.load(series_policy), progress=progress)
     settings = AnalysisSettings(models=tuple(models))
-    packages = chosen_packages([m for m in models if m != TOTALSEGMENTATOR])
+    packages = chosen_packages([m for m in models if m not in FOREIGN])
     levels, level_flags = _levels(study.volume, settings, packages, progress)
     phase, phase_flags = _phase(study.volume, levels, settings)
     flags = [Flag(f.code, dict(f.values)) for f in study.flags]
@@ -173,8 +180,15 @@ def _levels(
 
 
 def _tissues(
-    volume: Volume, indices: Sequence[int], packages: Mapping[str, ModelPackage], progress: Progress | None
+    volume: Volume,
+    indices: Sequence[int],
+    settings: AnalysisSettings,
+    packages: Mapping[str, ModelPackage],
+    progress: Progress | None,
 ) -> TissueMask:
+    if TOTALSEGMENTATOR_TISSUES in settings.models:
+        labels, reader = run_totalsegmentator(volume, "tissue_types")
+        return foreign_tissues(labels, volume, indices, reader)
     package = packages.get("tissue-classes") or packages.get("tissue-compartments")
     return segment_slices(volume, indices, progress=progress, package=package)
 

@@ -26,7 +26,10 @@ from sarcoscope.tissues.compartments import Compartment
 from sarcoscope.tissues.segment import gate_by_hu
 
 TOTALSEGMENTATOR: Final = "totalsegmentator"
-"""Name of the reader: ``--model totalsegmentator``."""
+"""Name of the reader of levels: ``--model totalsegmentator``."""
+TOTALSEGMENTATOR_TISSUES: Final = "totalsegmentator-tissues"
+"""Name of the reader of tissues, whose weights need a licence that the user must have."""
+FOREIGN: Final = (TOTALSEGMENTATOR, TOTALSEGMENTATOR_TISSUES)
 TISSUE_VALUES: Final = {1: Compartment.SKIN_SIDE, 2: Compartment.CAVITY, 3: Compartment.RING}
 """Its task ``tissue_types``: 1 subcutaneous fat, 2 torso fat, 3 skeletal muscle."""
 _SECONDS: Final = 3600

@@ -153,9 +153,9 @@ def case_row(pair: MaskPair) -> dict[str, Any]:
         away = surface_distance(found, truth, pair.spacing_mm)
         row[f"surface_mm_{tissue}"] = round(away.mean_mm, 3) if away else ""
         row[f"hd95_mm_{tissue}"] = round(away.p95_mm, 3) if away else ""
-        hu = ("", "")
+        hu: tuple[float | str, float | str] = ("", "")
         if pair.hu is not None and found.any() and truth.any():
-            hu = (round(float(pair.hu[found].mean()), 2), round(float(pair.hu[truth].mean()), 2))  # type: ignore[assignment]
+            hu = (round(float(pair.hu[found].mean()), 2), round(float(pair.hu[truth].mean()), 2))
         row[f"hu_{tissue}"], row[f"reference_hu_{tissue}"] = hu
     return row
 
