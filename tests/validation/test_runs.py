@@ -206,3 +206,20 @@ def test_masks_of_other_sizes_are_refused(tmp_path: Path) -> None:
     nib.Nifti1Image(np.ones((5, 5, 5), np.uint8), np.eye(4)).to_filename(tmp_path / "in" / "found1.nii.gz")
     with pytest.raises(InputError, match="in size"):
         validate_masks(table, tmp_path / "o", ValidationOptions())
+
+
+def test_a_prediction_cannot_hide_behind_other_labels(tmp_path: Path) -> None:
+    table = _masks(tmp_path / "in", seeds=(1,))
+    validate_masks(table, tmp_path / "plain", ValidationOptions())
+    path = tmp_path / "in" / "found1.nii.gz"
+    image = nib.Nifti1Image.from_filename(path)
+    values = np.asarray(image.dataobj).copy()
+    truth = np.asarray(nib.Nifti1Image.from_filename(tmp_path / "in" / "truth1.nii.gz").dataobj)
+    values[(truth > 0) & (values == 0)] = 77  # what was missed gets a name of its own
+    nib.Nifti1Image(values, image.affine).to_filename(path)
+    validate_masks(table, tmp_path / "named", ValidationOptions())
+    one, other = (
+        [r["iou_muscle"] for r in read_table(tmp_path / d / "cases.csv", ("iou_muscle",))]
+        for d in ("plain", "named")
+    )
+    assert one == other

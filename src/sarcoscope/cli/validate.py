@@ -11,7 +11,7 @@ import typer
 from sarcoscope.cli.choices import split_names
 from sarcoscope.cli.console import progress_shown, writing_to
 from sarcoscope.errors import SettingError
-from sarcoscope.imaging.label_files import DEFAULT_VALUES
+from sarcoscope.imaging.label_files import OUR_VALUES
 from sarcoscope.validation.cases import ValidationOptions
 from sarcoscope.validation.preview import preview
 from sarcoscope.validation.runs import (
@@ -112,11 +112,11 @@ def label_values(text: str) -> dict[str, int]:
         SettingError: a pair that is none, or an unknown tissue.
     """
     if not text:
-        return dict(DEFAULT_VALUES)
+        return dict(OUR_VALUES)
     values = {"background": 0}
     for pair in split_names(text):
         name, _, number = pair.partition("=")
-        if name not in DEFAULT_VALUES or not number.strip().isdecimal():
+        if name not in OUR_VALUES or not number.strip().isdecimal():
             raise SettingError(f"'{pair}' is no label; write muscle=1,sat=2,vat=3.")
         values[name] = int(number)
     return values

@@ -15,6 +15,8 @@ from sarcoscope.errors import InputError, NotFoundError, UnreadableError
 
 DEFAULT_VALUES: Final[Mapping[str, int]] = {"background": 0, "muscle": 1, "sat": 2, "vat": 3}
 """Tissue name -> our label value."""
+OUR_VALUES: Final[Mapping[str, int]] = {**DEFAULT_VALUES, "imat": 4}
+"""Values in masks that Sarcoscope wrote; IMAT counts as background where three tissues are compared."""
 UNNAMED: Final = 255
 """Pixels whose value the map does not name."""
 
@@ -57,9 +59,15 @@ def read_label_nifti(path: Path) -> NDArray[Any]:
     return np.transpose(values[::-1, ::-1], (2, 1, 0))
 
 
-def translate(values: NDArray[Any], names: Mapping[str, int]) -> NDArray[np.uint8]:
-    """Foreign label values as ours; what the map does not name is ignored (255)."""
-    out = np.full(values.shape, UNNAMED, np.uint8)
+def translate(values: NDArray[Any], names: Mapping[str, int], unnamed: int = UNNAMED) -> NDArray[np.uint8]:
+    """Foreign label values as ours: 0 background (IMAT too), 1 muscle, 2 SAT, 3 VAT.
+
+    Args:
+        values: foreign labels of any shape.
+        names: tissue name (of :data:`OUR_VALUES`) -> its foreign value.
+        unnamed: what a value becomes that the map does not name.
+    """
+    out = np.full(values.shape, unnamed, np.uint8)
     for name, value in names.items():
-        out[values == value] = DEFAULT_VALUES[name]
+        out[values == value] = DEFAULT_VALUES.get(name, 0)
     return out

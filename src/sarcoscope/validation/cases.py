@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sarcoscope.errors import InputError, NotFoundError, UnreadableError
-from sarcoscope.imaging.label_files import DEFAULT_VALUES, UNNAMED, read_grey, read_label_nifti, translate
+from sarcoscope.imaging.label_files import (
+    DEFAULT_VALUES,
+    OUR_VALUES,
+    UNNAMED,
+    read_grey,
+    read_label_nifti,
+    translate,
+)
 from sarcoscope.imaging.nifti import read_nifti
 from sarcoscope.imaging.policy import SeriesPolicy
 from sarcoscope.imaging.reader import read_study
@@ -33,8 +40,9 @@ class MaskPair:
     name: str
     row: Mapping[str, str]
     found: NDArray[np.uint8]
-    """[y, x] 1 muscle, 2 SAT, 3 VAT, 255 does not count."""
+    """[y, x] 0 none of them, 1 muscle, 2 SAT, 3 VAT"""
     truth: NDArray[np.uint8]
+    """[y, x] likewise; 255 does not count."""
     spacing_mm: tuple[float, float]
     """(y, x); (1, 1) where the files do not say."""
     hu: NDArray[np.int16] | None = None
@@ -45,8 +53,8 @@ class MaskPair:
 class ValidationOptions:
     """How foreign labels are understood."""
 
-    found_values: Values = field(default_factory=lambda: dict(DEFAULT_VALUES))
-    truth_values: Values = field(default_factory=lambda: dict(DEFAULT_VALUES))
+    found_values: Values = field(default_factory=lambda: dict(OUR_VALUES))
+    truth_values: Values = field(default_factory=lambda: dict(OUR_VALUES))
     flip: str = ""
     """``x``, ``y`` or ``xy``: the references are mirrored."""
 
@@ -92,7 +100,8 @@ def _pairs_of(row: Mapping[str, str], folder: Path, options: ValidationOptions) 
     by = row.get("reference_by", "")
     if by and by not in REFERENCES:
         raise InputError(f"Case {row['case']}: reference_by is '{by}'; it is human or ai.")
-    found, spacing = read_labels(folder / row["prediction"], options.found_values)
+    # what a prediction calls by another name is no muscle, SAT or VAT of it; a reference may be silent
+    found, spacing = read_labels(folder / row["prediction"], options.found_values, unnamed=0)
     truth, truth_spacing = read_labels(folder / row["reference"], options.truth_values)
     for axis, letter in ((1, "y"), (2, "x")):
         if letter in options.flip:
@@ -112,11 +121,13 @@ def _pairs_of(row: Mapping[str, str], folder: Path, options: ValidationOptions) 
         yield MaskPair(name, row, found[k], truth[k], step, hu[k] if hu is not None else None)
 
 
-def read_labels(path: Path, values: Values) -> tuple[NDArray[np.uint8], tuple[float, float] | None]:
+def read_labels(
+    path: Path, values: Values, unnamed: int = UNNAMED
+) -> tuple[NDArray[np.uint8], tuple[float, float] | None]:
     """Labels [z, y, x] in our values and (y, x) spacing, of a NIfTI or PNG file."""
     if path.suffix.lower() == ".png":
-        return translate(read_grey(path), values)[None], None
-    labels = translate(read_label_nifti(path), values)
+        return translate(read_grey(path), values, unnamed)[None], None
+    labels = translate(read_label_nifti(path), values, unnamed)
     import nibabel as nib
 
     image: Any = nib.as_closest_canonical(nib.load(path))
@@ -134,7 +145,7 @@ def _image(path: Path) -> NDArray[np.int16]:
 
 def case_row(pair: MaskPair) -> dict[str, Any]:
     """All figures of one slice, ready for a table."""
-    counted = (pair.truth != UNNAMED) & (pair.found != UNNAMED)
+    counted = pair.truth != UNNAMED
     values = {t: DEFAULT_VALUES[t] for t in TISSUES}
     row: dict[str, Any] = {
         "case": pair.name,
