@@ -255,6 +255,7 @@ def write_history(history: Sequence[Mapping[str, float]], out: Path) -> None:
         axes.plot(epochs, [row[name] for row in history], label="training")
         axes.plot(epochs, [row[f"val_{name}"] for row in history], label="validation")
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_title(name)
         axes.legend()
     figure.savefig(out / "history.png", dpi=110)
