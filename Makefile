@@ -6,13 +6,22 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraint
 LICENCES ?= all
 CT_DATA ?= $(or $(SARCOSCOPE_CT_DATA),../shared/ct)
 
-.PHONY: demo test check format bench soak models clean
+.PHONY: demo test check format bench soak models tools clean
 
 demo: $(VENV)/.core
 	$(BIN)/sarcoscope demo
 
-test: check
+test: check tools
 	$(BIN)/python -m pytest -n auto
+
+# The independent DICOM programs that the tests compare with (Debian packages).
+tools:
+	@for program in dcmdump dciodvfy Orthanc; do command -v $$program >/dev/null || missing=1; done; \
+	if [ -n "$$missing" ]; then \
+	  root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$root apt-get update -q; \
+	  DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -q dcmtk dicom3tools orthanc orthanc-dicomweb; \
+	fi
 
 check: $(VENV)/.all
 	$(BIN)/ruff check src tests benchmarks

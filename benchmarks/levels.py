@@ -49,12 +49,11 @@ def score(
         for index in range(vertebra.index_low, vertebra.index_high + 1):
             named = found.name_of(index)
             out.slices += 1
-            near = found.find(named) if named else None
             is_right = named == vertebra.level
             out.right += is_right
             if named:
                 out.within_one += abs(LEVEL_INDEX[named] - LEVEL_INDEX[vertebra.level]) <= 1
-            out.confidence.append((near.confidence if near else 0.0, is_right))
+            out.confidence.append((found.name_confidence(index, offsets), is_right))
         same = found.find(vertebra.level)
         if same and not vertebra.cut and vertebra.level not in ("Cervical", "Sacral"):
             for a, b in ((same.index_low, vertebra.index_low), (same.index_high, vertebra.index_high)):

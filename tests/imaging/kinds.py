@@ -176,7 +176,7 @@ def _unsigned_padding(image: pydicom.Dataset, _: int) -> None:
     set_pixels(image, stored)
 
 
-def _rotated(image: pydicom.Dataset, _: int) -> None:
+def rotated(image: pydicom.Dataset, _: int) -> None:
     """The picture stored turned by 90 degrees: columns run to the back."""
     stored = np.frombuffer(image.PixelData, np.uint16).reshape(image.Rows, image.Columns)
     set_pixels(image, stored.T)
@@ -225,7 +225,7 @@ def _mixed_study(root: Path) -> Path:
     return second_series(root, change)
 
 
-def _korean(image: pydicom.Dataset, _: int) -> None:
+def korean(image: pydicom.Dataset, _: int) -> None:
     image.SpecificCharacterSet = ["", "ISO 2022 IR 149"]
     image.PatientName = "Hong^Gildong=洪^吉洞=홍^길동"
     image.SeriesDescription = "복부 문맥기"
@@ -330,10 +330,10 @@ KINDS: tuple[Kind, ...] = (
     Kind("second-patient", lambda r: series(r, "second-patient"), error="different patients"),
     Kind("two-studies", _mixed_study, flags=("several_studies",), refused=("other_phase",)),
     Kind("feet-first", lambda r: series(r, "feet-first")),
-    Kind("stored-turned-by-90-degrees", lambda r: edited(r, _rotated)),
+    Kind("stored-turned-by-90-degrees", lambda r: edited(r, rotated)),
     Kind("non-square-pixels", lambda r: edited(r, _non_square), same_hu=False),
     Kind("empty-uids", lambda r: series(r, "empty-uids"), flags=("uid_missing",)),
-    Kind("korean-names", lambda r: edited(r, _korean)),
+    Kind("korean-names", lambda r: edited(r, korean)),
     Kind("unknown-character-set", _bad_charset),
     Kind(
         "truncated-slice",

@@ -43,4 +43,5 @@ def print_summary(record: StudyRecord, folder: Path, language: str) -> None:
     typer.echo(say("research_only", language))
     names = ["report.pdf", *(f"overlay_{m.level}.png" for m in record.measurements), "sagittal.png"]
     names += ["result.json", "levels.csv", "measurements.csv", "segmentation.nii.gz"]
+    names += [n for n in ("segmentation.dcm", "measurements_sr.dcm") if (folder / n).exists()]
     typer.echo(f"{folder}: {', '.join(names)}")

@@ -151,6 +151,7 @@ def _slice(measure: SliceMeasure) -> Json:
     return {
         "index": measure.index,
         "level": measure.level,
+        "level_confidence": _round(measure.level_confidence, 3),
         "z_mm": _round(measure.z_mm, 2),
         "tissues": {name: _tissue(t, whole=False) for name, t in measure.tissues.items()},
     }

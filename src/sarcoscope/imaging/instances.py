@@ -74,6 +74,8 @@ class Instance:
     transfer_syntax: str
     header: Dataset
     """The rest of the header (no pixels), for body values and vendor words."""
+    file_header: Dataset
+    """The whole header of the file (of a multi-frame file the same for all its frames)."""
 
 
 def read_instances(
@@ -235,6 +237,7 @@ def _instance(path: Path, header: Dataset, sop_class: str, frame: int | None, ow
         rescale_type=either("RescaleType").upper(),
         transfer_syntax=str(meta.get("TransferSyntaxUID", "") or "") if meta is not None else "",
         header=header if frame is None else _with(header, own),
+        file_header=header,
     )
 
 

@@ -51,7 +51,7 @@ def load_stack(
         GeometryError: an image so large that it cannot be a CT.
     """
     one = stack.first
-    turn = _Turn(one)
+    turn = SliceTurn(one)
     rows, columns = turn.shape(one.rows, one.columns)
     count = len(stack.instances)
     if count * rows * columns > _MOST_VOXELS or max(rows, columns) > 8192:
@@ -173,7 +173,7 @@ def _is_lossy(header: Dataset) -> bool:
     return meta is not None and str(meta.get("TransferSyntaxUID", "")) in _LOSSY
 
 
-class _Turn:
+class SliceTurn:
     """How an image's rows and columns are turned onto [y to the back, x to the left]."""
 
     def __init__(self, one: Instance) -> None:
@@ -201,6 +201,11 @@ class _Turn:
         """Turn a picture [row, column]."""
         turned = plane.T if self.transposed else plane
         return turned[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
+
+    def undo(self, plane: NDArray[Any]) -> NDArray[Any]:
+        """Turn a picture [y, x] back into the image's own rows and columns."""
+        turned = plane[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
+        return turned.T if self.transposed else turned
 
     def _corner(self, one: Instance) -> NDArray[np.float64]:
         """LPS of the pixel that becomes [0, 0]."""

@@ -29,6 +29,8 @@ class ReadStudy:
     refused: tuple[RefusedSeries, ...] = ()
     header_body: HeaderBody = field(default_factory=HeaderBody)
     flags: tuple[ReadFlag, ...] = ()
+    images: tuple[Instance, ...] = ()
+    """[z] the DICOM image of every slice; empty for NIfTI or where UIDs are missing."""
 
 
 def read_study(
@@ -100,12 +102,23 @@ def _read_folder(
         ]
         stacks = chosen
     (volume, found), stack, beside = _load_best(stacks, policy or SeriesPolicy.load(), progress)
-    if not all(i.sop_uid and i.series_uid and i.study_uid for i in stack.instances):
+    images = _images(volume, stack)
+    if not images:
         flags.append(ReadFlag("uid_missing"))
     if any(w in stack.first.image_type for w in ("DERIVED", "SECONDARY")):
         flags.append(ReadFlag("derived_series"))
     every = (*flags, *stack.flags, *found)
-    return ReadStudy(volume, (*refused, *beside), _header_body(stack.first), every)
+    return ReadStudy(volume, (*refused, *beside), _header_body(stack.first), every, images)
+
+
+def _images(volume: Volume, stack: Stack) -> tuple[Instance, ...]:
+    """The images of the volume's slices; none when other objects could not refer to them."""
+    named: dict[tuple[str | None, int | None], Instance] = {
+        (i.sop_uid, i.frame): i for i in stack.instances if i.sop_uid and i.series_uid and i.study_uid
+    }
+    found = [named.get((s.sop_uid, s.frame)) for s in volume.sources]
+    images = tuple(i for i in found if i is not None)
+    return images if len(named) == len(stack.instances) and len(images) == volume.n_slices else ()
 
 
 def _load_best(

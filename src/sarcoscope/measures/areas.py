@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +33,14 @@ def measure_slices(
     """
     bands = bands or default_bands()
     pixel_cm2 = volume.geometry.pixel_area_mm2 / 100.0
-    z_mm = volume.z_mm
+    z_mm, offsets = volume.z_mm, volume.geometry.slice_offsets_mm
     return tuple(
-        _measure_slice(volume.hu[i], mask.labels[k], i, levels.name_of(i), float(z_mm[i]), pixel_cm2, bands)
+        replace(
+            _measure_slice(
+                volume.hu[i], mask.labels[k], i, levels.name_of(i), float(z_mm[i]), pixel_cm2, bands
+            ),
+            level_confidence=levels.name_confidence(i, offsets),
+        )
         for k, i in enumerate(mask.indices)
     )
 

@@ -38,6 +38,8 @@ class SliceMeasure:
     level: str | None
     z_mm: float
     tissues: Mapping[str, TissueMeasure]
+    level_confidence: float = 0.0
+    """0..1: how likely the level's name is right on this slice (less near a border)."""
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def analyze(
         flags = [Flag(f.code, dict(f.values)) for f in study.flags]
         flags += [*level_flags, *plan.flags, *person_flags]
         record, sets = _record(study, levels, plan, mask, person, tuple(flags), settings, own, clock)
-    return StudyResult(record, study.volume, mask, sets)
+    return StudyResult(record, study.volume, mask, sets, study.images)
 
 
 def find_study_levels(

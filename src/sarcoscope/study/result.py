@@ -21,6 +21,7 @@ from sarcoscope.exports.record import Run, StudyRecord
 from sarcoscope.exports.report import ReportPage
 from sarcoscope.exports.segmentation import write_segmentation
 from sarcoscope.exports.tables import write_levels, write_measurements
+from sarcoscope.imaging.instances import Instance
 from sarcoscope.imaging.volume import Volume
 from sarcoscope.language.catalogue import LANGUAGES
 from sarcoscope.tissues.tissue_mask import TissueMask
@@ -38,6 +39,8 @@ class StudyResult:
     """None when nothing was measured."""
     sets: Mapping[str, ReferenceSet]
     """The reference sets that were asked, by name."""
+    images: tuple[Instance, ...] = ()
+    """[z] the DICOM image of every slice; empty when DICOM results cannot refer to the input."""
 
     def as_dict(self) -> dict[str, Any]:
         """The content of ``result.json``."""
@@ -67,6 +70,8 @@ class StudyResult:
         spine = sagittal_view(self.volume, self.record.levels, measured, language)
         write_bytes(folder / "sagittal.png", _png(spine))
         _tell(progress, 0.7)
+        self._write_dicom(folder)
+        _tell(progress, 0.9)
         page = ReportPage(self.record, self.sets, language).pdf(first, spine)
         write_bytes(folder / "report.pdf", page)
         seconds = {**self.record.run.seconds, "write": time.monotonic() - begin}
@@ -75,6 +80,21 @@ class StudyResult:
         write_json(done.record, self.sets, folder / "result.json")
         _tell(progress, 1.0)
         return done
+
+    def _write_dicom(self, folder: Path) -> None:
+        """DICOM SEG (unless the mask is empty) and SR, where the input's UIDs allow it."""
+        names = ("segmentation.dcm", "measurements_sr.dcm")
+        # Objects of an earlier run in the same folder would speak of another mask.
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+        if not self.images:
+            return
+        # highdicom takes a second to import.
+        from sarcoscope.exports.dicom_objects import study_objects
+
+        for name, content in zip(names, study_objects(self.record, self.images, self.mask), strict=True):
+            if content is not None:
+                write_bytes(folder / name, content)
 
     def _write_overlays(self, folder: Path, language: str) -> Image.Image | None:
         """One picture a measured level (its middle slice); returns the first."""
