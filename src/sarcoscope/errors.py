@@ -10,9 +10,12 @@
     │   │   ├── GeometryError       slices that cannot be put into one volume
     │   │   └── BodyInfoError       sex, age, height or weight that cannot be true
     │   ├── SettingError            an unknown protocol, reference, level, policy or model
+    │   ├── MappingError            the mapping of pseudonyms is missing, damaged or locked by another key
+    │   ├── IdentityError           two identities do not agree, or identity would leave where it must not
     │   └── ModelError              a model package that is missing, damaged or does not fit
     └── RetriableError              the same call may succeed later
-        └── StorageError            the output could not be written (disk full, no right)
+        ├── StorageError            the output could not be written (disk full, no right)
+        └── NetworkError            another DICOM system does not answer, or refuses
 """
 
 from __future__ import annotations
@@ -58,5 +61,17 @@ class ModelError(PermanentError):
     """A model package is missing, damaged, or does not fit the task."""
 
 
+class MappingError(PermanentError):
+    """The mapping of pseudonyms is missing, damaged, or its key is another's."""
+
+
+class IdentityError(PermanentError):
+    """Two identities do not agree, or an identity would go where it must not."""
+
+
 class StorageError(RetriableError):
     """An output could not be written."""
+
+
+class NetworkError(RetriableError):
+    """Another DICOM system does not answer, or refuses."""

@@ -25,6 +25,7 @@ STAGES: Final[dict[str, str]] = {
     "make": "Making the phantom",
     "train": "Training",
     "search": "Searching",
+    "deidentify": "De-identifying",
     "validate": "Comparing with references",
 }
 """What a stage is called on the terminal."""

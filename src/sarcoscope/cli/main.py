@@ -1,7 +1,7 @@
 """The ``sarcoscope`` command: mounts one module a command and turns errors into sentences and exit codes.
 
-Exit codes: 0 done; 2 an input or a setting that cannot be used; 1 anything else. The user never sees a
-traceback unless ``--debug`` asks for it.
+Exit codes: 0 done; 2 an input, a setting or a mapping that cannot be used; 1 anything else. The user
+never sees a traceback unless ``--debug`` asks for it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,21 @@ from typing import Annotated
 import typer
 
 from sarcoscope import __version__
-from sarcoscope.cli import analyze, demo, explain, levels, models, reference, sample, train, validate
+from sarcoscope.cli import (
+    analyze,
+    deidentify,
+    demo,
+    explain,
+    levels,
+    link,
+    models,
+    reference,
+    sample,
+    train,
+    validate,
+)
 from sarcoscope.cli.console import tell
-from sarcoscope.errors import InputError, SarcoscopeError, SettingError
+from sarcoscope.errors import PermanentError, SarcoscopeError
 
 app = typer.Typer(
     name="sarcoscope",
@@ -27,6 +39,8 @@ app = typer.Typer(
 app.command("analyze")(analyze.analyze_command)
 app.command("levels")(levels.levels_command)
 app.command("explain")(explain.explain_command)
+app.command("deidentify")(deidentify.deidentify_command)
+app.command("link")(link.link_command)
 app.command("demo")(demo.demo_command)
 app.command("train")(train.train_command)
 app.add_typer(validate.app, name="validate")
@@ -62,7 +76,7 @@ def main() -> None:
         if debug:
             raise
         tell(str(error))
-        raise SystemExit(2 if isinstance(error, InputError | SettingError) else 1) from None
+        raise SystemExit(2 if isinstance(error, PermanentError) else 1) from None
     except KeyboardInterrupt:
         tell("Stopped.")
         raise SystemExit(130) from None

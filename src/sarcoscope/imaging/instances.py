@@ -91,7 +91,7 @@ def read_instances(
     for n, path in enumerate(files):
         if progress is not None and n % 50 == 0:
             progress("read", 0.3 * n / len(files))
-        header = _header(path)
+        header = read_header(path)
         if header is None:
             continue
         try:
@@ -102,8 +102,8 @@ def read_instances(
     return found, damaged
 
 
-def _header(path: Path) -> Dataset | None:
-    """The header without pixels; None when the file is no DICOM."""
+def read_header(path: Path) -> Dataset | None:
+    """The header of a file without its pixels; None when it is no DICOM or damaged."""
     try:
         if path.stat().st_size < 140:
             return None

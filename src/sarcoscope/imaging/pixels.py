@@ -107,11 +107,11 @@ class _FrameReader:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 dataset = pydicom.dcmread(instance.path, force=True)
-                return _decode(dataset, instance.transfer_syntax), dataset
+                return decode_pixels(dataset, instance.transfer_syntax), dataset
         if self._path != instance.path:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self._frames = _decode(pydicom.dcmread(instance.path), instance.transfer_syntax)
+                self._frames = decode_pixels(pydicom.dcmread(instance.path), instance.transfer_syntax)
             self._path = instance.path
         frames = self._frames
         if frames is None:
@@ -119,7 +119,8 @@ class _FrameReader:
         return (frames if frames.ndim == 2 else frames[instance.frame]), instance.header
 
 
-def _decode(dataset: Dataset, syntax: str) -> NDArray[Any]:
+def decode_pixels(dataset: Dataset, syntax: str) -> NDArray[Any]:
+    """Stored values of a dataset, by the fastest exact decoder of its transfer syntax."""
     plugin = _PLUGINS.get(syntax, "gdcm" if syntax.startswith(_JPEG) else "")
     if plugin:
         dataset.pixel_array_options(decoding_plugin=plugin)
