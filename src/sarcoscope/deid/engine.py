@@ -23,7 +23,10 @@ log = logging.getLogger(__name__)
 METHOD_TEXT: Final = "Sarcoscope: PS3.15 Annex E Basic Profile with options"
 PSEUDONYM_TAGS: Final = ("00100010", "00100020")
 _TEXTS: Final = ("AE", "LO", "LT", "SH", "ST", "UC", "UT", "UR")
+_FREE_TEXTS: Final = ("LT", "ST", "UT")
 _DATES: Final = ("DA", "DT", "TM")
+_STANDARD_SCHEMES: Final = ("DCM", "SCT", "SRT")
+_PUBLIC_SCHEMES: Final = (*_STANDARD_SCHEMES, "UCUM", "LN", "FMA", "RADLEX", "SNM3", "99SARCOSCOPE")
 _STANDARD_UIDS: Final = "1.2.840.10008."
 _DUMMIES: Final[dict[str, Any]] = {
     "AE": "REMOVED",
@@ -52,7 +55,6 @@ _DUMMIES: Final[dict[str, Any]] = {
     "US": 0,
     "UT": "Removed",
 }
-_STRUCTURED_TEXT: Final = ("TEXT", "PNAME", "DATE", "TIME", "DATETIME")
 _NAME_SOURCES: Final = (
     "PatientID",
     "OtherPatientIDs",
@@ -144,7 +146,7 @@ class Engine:
         if code == "X":
             work.note(tag, name, "removed", action.reason, nested)
             return None
-        if code == "U":
+        if code == "U" or (code == "D" and element.VR == "UI"):
             return self._new_uid(element, action.reason, work, nested)
         if code == "Z" and element.VR != "SQ":
             work.note(
@@ -167,9 +169,16 @@ class Engine:
                 return Action("K", "retain_safe_private")
             return Action("X", "basic")
         if element.tag.group & 0xFF00 == 0x6000 and element.tag.group % 2 == 0:
-            kept = "clean_graphics" in self.profile.options and element.tag.element != 0x4000
+            # Overlays of regions are shapes; those of graphics often hold text.
+            kind = parent.get(BaseTag((element.tag.group << 16) | 0x40))
+            shapes = kind is not None and str(kind.value).strip() == "R"
+            kept = "clean_graphics" in self.profile.options and shapes and element.tag.element != 0x4000
             return Action("K", "clean_graphics") if kept else Action("X", "basic")
-        return self.profile.action(tag, work.sop_class, nested=nested)
+        action = self.profile.action(tag, work.sop_class, nested=nested)
+        if action is not None and element.VR == "SQ" and action.reason == "clean_descriptors":
+            # Codes of a hospital's own scheme can say anything: nothing of such a sequence is kept.
+            return Action("X", "basic")
+        return action
 
     def _kept(self, element: DataElement, action: Action, work: _Work, nested: bool) -> DataElement | None:
         """What an option keeps (K) or cleans (C), or a sequence whose references are replaced."""
@@ -178,7 +187,10 @@ class Engine:
             name = "Private attribute"
         if vr == "SQ":
             work.note(tag, name, "cleaned" if action.code != "K" else "kept", action.reason, nested)
-            return DataElement(element.tag, "SQ", self._items(element, work, action.reason))
+            items = self._items(element, work, action.reason)
+            if action.code == KEEP_REFERENCES:
+                items = [_references(item) for item in items]
+            return DataElement(element.tag, "SQ", items)
         if vr in _DATES and action.reason == "modified_dates":
             work.note(tag, name, "shifted", action.reason, nested)
             return DataElement(element.tag, vr, _each(element, lambda text: _shifted(vr, text, work)))
@@ -211,6 +223,9 @@ class Engine:
         if vr == "UN":
             work.note(tag, element.name, "removed", "unreadable content", nested)
             return None
+        if vr in _FREE_TEXTS:
+            work.note(tag, element.name, "cleaned", "free text", nested)
+            return DataElement(element.tag, vr, _each(element, lambda text: cleaned(text, work.identifiers)))
         if vr in (*_TEXTS, "CS", "IS", "DS") and names_somebody(_text(element), work.identifiers):
             work.note(tag, element.name, "emptied", "it names the person", nested)
             return DataElement(element.tag, vr, "")
@@ -245,7 +260,7 @@ class Engine:
         items = [self._copied(item, work, nested=True) for item in element.value]
         if reason in ("clean_structured_content", "clean_graphics"):
             for item in items:
-                _blank_content(item, work)
+                _blank_content(item)
         return items
 
     def _dummy_items(self, element: DataElement, work: _Work) -> list[Dataset]:
@@ -329,20 +344,31 @@ def _person_names(source: Dataset, depth: int) -> Iterator[str]:
             log.debug("name cannot be read")
 
 
-def _blank_content(item: Dataset, work: _Work) -> None:
-    """Free text, names and dates of structured content, and text of drawings, without what they say."""
-    for keyword in ("TextValue", "UnformattedTextValue", "TextStringValue"):
-        if keyword in item:
-            setattr(item, keyword, "Removed")
-    if item.get("ValueType") in _STRUCTURED_TEXT:
-        for keyword in ("PersonName", "Date", "Time", "DateTime"):
-            if keyword in item:
-                element = item[keyword]
-                element.value = _DUMMIES[element.VR]
-    for inner in item:
-        if inner.VR == "SQ":
-            for deeper in inner.value:
-                _blank_content(deeper, work)
+def _references(item: Dataset) -> Dataset:
+    """What refers to another object, and nothing else of the item."""
+    out = Dataset()
+    for element in item:
+        purpose = element.tag == 0x0040A170 and all(
+            code.get("CodingSchemeDesignator") in _STANDARD_SCHEMES for code in element.value
+        )
+        if purpose or element.VR in ("UI", "US") or element.tag == 0x00081160:
+            out.add(element)
+        elif element.VR == "SQ" and element.tag != 0x0040A170:
+            inner = [_references(deeper) for deeper in element.value]
+            if any(len(deeper) for deeper in inner):
+                out.add(DataElement(element.tag, "SQ", inner))
+    return out
+
+
+def _blank_content(item: Dataset) -> None:
+    """Structured content and drawings without what they say: codes of public schemes and numbers stay."""
+    public = item.get("CodingSchemeDesignator") in _PUBLIC_SCHEMES
+    for element in item:
+        if element.VR == "SQ":
+            for deeper in element.value:
+                _blank_content(deeper)
+        elif element.VR in (*_DATES, "PN") or (element.VR in _TEXTS and not public):
+            element.value = _DUMMIES[element.VR]
 
 
 def _is_safe(element: DataElement, parent: Dataset) -> bool:

@@ -62,6 +62,7 @@ class _Entry:
     series: str
     sop: str
     number: int
+    accession: str
     reason: str | None
 
 
@@ -235,6 +236,7 @@ class _Work:
             series or _signature(header),
             sop,
             int(number) if number.lstrip("-").isdigit() else 0,
+            text_of(header, "AccessionNumber"),
             reason_against(header, self.choices.profile),
         )
 
@@ -259,6 +261,8 @@ class _Work:
             person = self.mapping.person(group[0].identity)
             kept = "retain_uids" in self.choices.profile.options and group[0].study
             study = StudyReport(person.pseudonym, kept or self.mapping.uid(_study_key(group[0])))
+            for accession in {e.accession for e in group}:
+                self.mapping.add_alias("accession", accession, person)
             serieses: dict[str, list[_Entry]] = {}
             for entry in group:
                 if entry.reason is not None:

@@ -28,8 +28,8 @@ _YEARS: Final = (1880, 2120)
 _MOST_PARSED: Final = 0.8
 """A column is one of dates when so many of its values are."""
 _OTHER_IDENTIFIERS: Final = re.compile(
-    r"^(patient|pt|full|first|last|family|given|sur|person|subject|doctor|physician)?[ _-]?name$|이름|성명|환자명"
-    r"|ssn|주민|resident.?(number|no)|phone|(^|_)tel|전화|address|주소|e-?mail|birth|dob|생년월일"
+    r"^(patient|pt|full|first|last|family|given|sur|person|subject|doctor|physician)?[ _-]?name$"
+    r"|이름|성명|환자명|ssn|주민|resident.?(number|no)|phone|(^|_)tel|전화|address|주소|e-?mail|birth|dob|생년월일"
     r"|patient.?id|person.?id|accession|^mrn$|chart.?(number|no)|hospital.?(number|no)|환자번호|등록번호|issuer",
     re.IGNORECASE,
 )

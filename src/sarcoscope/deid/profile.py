@@ -131,6 +131,8 @@ class Profile:
 
 
 def _pattern(tag: str) -> str:
+    if tag in attribute_rows():
+        return tag
     group, element = tag[:4], tag[4:]
     if int(group, 16) % 2:
         return PRIVATE

@@ -47,7 +47,7 @@ def slice_volume(case: TissueCase) -> Volume:
 
 def held_out_members(case: TissueCase, package: ModelPackage) -> list[int] | None:
     """Members that never saw the case's person; None where no member did (then all are averaged)."""
-    if not case.trainable:
+    if not case.trainable or case.person not in package.card["training"]["persons"]:
         return None
     held = package.members_without(case.person)
     if len(held) == len(package.card["members"]):
