@@ -33,7 +33,7 @@ def test_no_leak_with_cleaning_options(ct_data: Path) -> None:
 
 def test_found_in_can_fail() -> None:
     assert found_in("환자 홍길동".encode("euc_kr"), ["홍길동"]) == ["홍길동 (euc_kr)"]
-    assert found_in("no".encode(), ["홍길동"]) == []
+    assert found_in(b"no", ["홍길동"]) == []
 
 
 def _named(image: Dataset, _: int) -> None:

@@ -20,6 +20,7 @@ from sarcoscope.cli import (
     explain,
     levels,
     link,
+    mapping,
     models,
     reference,
     sample,
@@ -44,6 +45,7 @@ app.command("link")(link.link_command)
 app.command("demo")(demo.demo_command)
 app.command("train")(train.train_command)
 app.add_typer(validate.app, name="validate")
+app.add_typer(mapping.app, name="mapping")
 app.add_typer(models.app, name="models")
 app.add_typer(sample.app, name="sample")
 app.add_typer(reference.app, name="reference")

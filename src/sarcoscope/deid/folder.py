@@ -24,7 +24,7 @@ from sarcoscope.deid.engine import Change, Engine
 from sarcoscope.deid.mapping import FileMapping, Identity, Person
 from sarcoscope.deid.pixel_text import series_text
 from sarcoscope.deid.profile import Profile
-from sarcoscope.deid.quarantine import is_directory, quarantine_texts, reason_against, text_in
+from sarcoscope.deid.quarantine import class_of, is_directory, quarantine_texts, reason_against, text_in
 from sarcoscope.errors import NotFoundError, SettingError, StorageError, UnreadableError
 from sarcoscope.imaging.archive import unpacked
 from sarcoscope.imaging.instances import numbers_of, read_header, text_of
@@ -212,7 +212,7 @@ class _Work:
             if n % 50 == 0:
                 _tell(progress, 0.2 * n / len(files))
             header = read_header(path)
-            if header is None or (not text_of(header, "SOPClassUID") and not text_of(header, "Modality")):
+            if header is None or (not class_of(header) and not text_of(header, "Modality")):
                 if _looks_like_dicom(path):
                     self._set_aside(path, "unreadable")
                 else:
@@ -326,6 +326,8 @@ class _Work:
     def _complete(self, copy: Dataset, entry: _Entry) -> None:
         """Give UIDs to what had none: series by their geometry."""
         series = _series_key(entry)
+        if not copy.get("SOPClassUID"):
+            copy.SOPClassUID = copy.file_meta.MediaStorageSOPClassUID
         if not copy.get("StudyInstanceUID"):
             copy.StudyInstanceUID = self.mapping.uid(_study_key(entry))
         if not copy.get("SeriesInstanceUID"):

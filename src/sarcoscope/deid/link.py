@@ -95,7 +95,7 @@ def link_table(
     settings = settings or LinkSettings()
     heading, rows = read_table(Path(table))
     key_column = _key_column(heading, settings)
-    centre_column = next((h for h in heading if h.strip().casefold() in ("centre", "center")), None)
+    centre_column = _centre_column(heading)
     dates = _date_columns(heading, rows, settings, key_column)
     dropped = [
         h for h in heading
@@ -259,3 +259,28 @@ def _write(path: Path, columns: Sequence[str], rows: Sequence[dict[str, str]]) -
         part.replace(path)
     except OSError as error:
         raise StorageError(f"'{path.name}' cannot be written: {error.strerror}.") from error
+
+
+def add_person_ids(table: Path, mapping: FileMapping, centre: str = "") -> tuple[int, int]:
+    """Add the ``person_id`` of every row to the person with its ``patient_id``; returns (added, not added).
+
+    Raises:
+        InputError: the table cannot be read or lacks a column.
+    """
+    heading, rows = read_table(table)
+    patient = _key_column(heading, LinkSettings("patient_id"))
+    person = _key_column(heading, LinkSettings("person_id"))
+    centre_column = _centre_column(heading)
+    added = 0
+    with mapping.transaction():
+        for row in rows:
+            where = centre or (row[centre_column] if centre_column else "")
+            people = mapping.people_by("patient_id", row[patient], where)
+            if len(people) == 1 and row[person].strip():
+                mapping.add_alias("person_id", row[person], people[0])
+                added += 1
+    return added, len(rows) - added
+
+
+def _centre_column(heading: Sequence[str]) -> str | None:
+    return next((h for h in heading if h.strip().casefold() in ("centre", "center")), None)

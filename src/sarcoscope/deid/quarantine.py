@@ -38,15 +38,21 @@ def quarantine_texts() -> Mapping[str, Mapping[str, str]]:
     return {r["code"]: {"en": r["en"], "ko": r["ko"]} for r in csv.DictReader(text.splitlines())}
 
 
+def class_of(header: Dataset) -> str:
+    """SOP class UID: of the object, else of its file meta."""
+    meta = getattr(header, "file_meta", None)
+    said = "" if meta is None else str(meta.get("MediaStorageSOPClassUID", "") or "")
+    return text_of(header, "SOPClassUID") or said
+
+
 def is_directory(header: Dataset) -> bool:
     """A DICOMDIR, which names every patient of a medium."""
-    meta = getattr(header, "file_meta", None)
-    return meta is not None and str(meta.get("MediaStorageSOPClassUID", "")) == _DIRECTORY
+    return class_of(header) == _DIRECTORY
 
 
 def reason_against(header: Dataset, profile: Profile) -> str | None:
     """Why an object is set aside by what its header says; None when nothing speaks against it."""
-    sop_class = text_of(header, "SOPClassUID")
+    sop_class = class_of(header)
     image_type = text_of(header, "ImageType").upper()
     said = f"{image_type} {text_of(header, 'SeriesDescription')}"
     if sop_class.startswith(_DOCUMENTS) or "EncapsulatedDocument" in header:
