@@ -25,6 +25,8 @@ STAGES: Final[dict[str, str]] = {
     "make": "Making the phantom",
     "train": "Training",
     "search": "Searching",
+    "send": "Sending",
+    "fetch_images": "Fetching images",
     "deidentify": "De-identifying",
     "validate": "Comparing with references",
 }

@@ -22,8 +22,11 @@ from sarcoscope.cli import (
     link,
     mapping,
     models,
+    pull,
+    receive,
     reference,
     sample,
+    send,
     train,
     validate,
 )
@@ -42,6 +45,9 @@ app.command("levels")(levels.levels_command)
 app.command("explain")(explain.explain_command)
 app.command("deidentify")(deidentify.deidentify_command)
 app.command("link")(link.link_command)
+app.command("receive")(receive.receive_command)
+app.command("send")(send.send_command)
+app.command("pull")(pull.pull_command)
 app.command("demo")(demo.demo_command)
 app.command("train")(train.train_command)
 app.add_typer(validate.app, name="validate")
