@@ -25,6 +25,7 @@ STAGES: Final[dict[str, str]] = {
     "make": "Making the phantom",
     "train": "Training",
     "search": "Searching",
+    "bundle": "Packing",
     "send": "Sending",
     "fetch_images": "Fetching images",
     "deidentify": "De-identifying",

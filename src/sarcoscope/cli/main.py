@@ -15,6 +15,7 @@ import typer
 from sarcoscope import __version__
 from sarcoscope.cli import (
     analyze,
+    bundle,
     deidentify,
     demo,
     explain,
@@ -25,6 +26,7 @@ from sarcoscope.cli import (
     pull,
     receive,
     reference,
+    restore,
     sample,
     send,
     train,
@@ -48,9 +50,11 @@ app.command("link")(link.link_command)
 app.command("receive")(receive.receive_command)
 app.command("send")(send.send_command)
 app.command("pull")(pull.pull_command)
+app.command("restore")(restore.restore_command)
 app.command("demo")(demo.demo_command)
 app.command("train")(train.train_command)
 app.add_typer(validate.app, name="validate")
+app.add_typer(bundle.app, name="bundle")
 app.add_typer(mapping.app, name="mapping")
 app.add_typer(models.app, name="models")
 app.add_typer(sample.app, name="sample")
