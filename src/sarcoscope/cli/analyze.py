@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sarcoscope.cli.choices import level_name, split_names
-from sarcoscope.cli.console import progress_shown
+from sarcoscope.cli.console import ProgressCall, progress_shown
+from sarcoscope.cli.deidentify import mapping_path
 from sarcoscope.cli.summary import print_summary
+from sarcoscope.deid.folder import Choices, deidentify_folder
+from sarcoscope.deid.mapping import FileMapping
 from sarcoscope.errors import SettingError
 from sarcoscope.language.catalogue import LANGUAGES
 from sarcoscope.measures.body_info import GivenBody
@@ -54,6 +60,15 @@ def analyze_command(
     levels_from: Annotated[
         Path | None, typer.Option(help="Label map of vertebrae by another tool (TotalSegmentator's ids).")
     ] = None,
+    tissues_from: Annotated[
+        Path | None, typer.Option(help="Mask of another reader: DICOM SEG, RTSTRUCT or NIfTI.")
+    ] = None,
+    deidentified: Annotated[
+        bool, typer.Option("--deidentified", help="Results under a pseudonym, for sharing (DICOM input).")
+    ] = False,
+    mapping: Annotated[Path | None, typer.Option(help="Mapping of pseudonyms, with --deidentified.")] = None,
+    project: Annotated[str, typer.Option(help="Project of the mapping.")] = "default",
+    centre: Annotated[str, typer.Option(help="Hospital of the study.")] = "local",
     lang: Annotated[str, typer.Option(help="Language of the report: en or ko.")] = "en",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print result.json on standard output.")] = False,
@@ -73,6 +88,7 @@ def analyze_command(
         fluid=fluid,
         models=tuple(model or ()),
         levels_from=levels_from,
+        tissues_from=tissues_from,
     )
     body = GivenBody(
         sex=sex,
@@ -82,10 +98,27 @@ def analyze_command(
         weight_date=weight_date,
         dry_weight=dry_weight,
     )
-    with progress_shown(quiet) as progress:
+    with progress_shown(quiet) as progress, ExitStack() as stack:
+        if deidentified:
+            source = stack.enter_context(_under_pseudonym(source, out, mapping, project, centre, progress))
         result = analyze(source, body=body, settings=settings, progress=progress)
         result.write(out, language=lang, progress=progress)
     if as_json:
         typer.echo(json.dumps(result.as_dict(), ensure_ascii=False, indent=1))
     elif not quiet:
         print_summary(result.record, out, lang)
+
+
+@contextmanager
+def _under_pseudonym(
+    source: Path, out: Path, mapping: Path | None, project: str, centre: str, progress: ProgressCall | None
+) -> Iterator[Path]:
+    """A de-identified copy of the input, for as long as it is needed."""
+    place = mapping_path(mapping, project)
+    if place.resolve().is_relative_to(out.resolve()):
+        raise SettingError("The mapping must not lie in the folder of the results.")
+    with tempfile.TemporaryDirectory(prefix="sarcoscope-") as temporary:
+        folder = Path(temporary) / "study"
+        with FileMapping(place, project=project) as opened:
+            deidentify_folder(source, folder, opened, Choices(centre=centre), progress)
+        yield folder

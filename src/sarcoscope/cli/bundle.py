@@ -48,9 +48,7 @@ def make_command(
     terms = Terms(purpose, recipient, approval, expires)
     with progress_shown(quiet) as progress:
         entry = make_bundle(source, out, terms, _ledger(ledger), progress)
-    tell(
-        f"{out}: bundle {entry['id']}, {entry['files']} files, {entry['people']} people."
-    )
+    tell(f"{out}: bundle {entry['id']}, {entry['files']} files, {entry['people']} people.")
 
 
 @app.command("open")
@@ -93,7 +91,5 @@ def check_table_command(
     for cell, count in small.items():
         typer.echo(f"{count}  " + ", ".join(f"{n}={v}" for n, v in zip(names, cell, strict=True)))
     if small:
-        raise InputError(
-            f"{len(small)} groups have fewer than {least} people: join or leave some out."
-        )
+        raise InputError(f"{len(small)} groups have fewer than {least} people: join or leave some out.")
     tell(f"Every group has at least {least} people.")

@@ -22,6 +22,7 @@ from sarcoscope.cli import (
     levels,
     link,
     mapping,
+    masks,
     models,
     pull,
     receive,
@@ -51,6 +52,7 @@ app.command("receive")(receive.receive_command)
 app.command("send")(send.send_command)
 app.command("pull")(pull.pull_command)
 app.command("restore")(restore.restore_command)
+app.command("masks")(masks.masks_command)
 app.command("demo")(demo.demo_command)
 app.command("train")(train.train_command)
 app.add_typer(validate.app, name="validate")

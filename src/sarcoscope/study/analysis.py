@@ -19,6 +19,7 @@ from sarcoscope.diagnosis.own import own_sets
 from sarcoscope.errors import BodyInfoError, SettingError
 from sarcoscope.exports.json_result import flags_list, levels_list, series_dict
 from sarcoscope.exports.record import Provenance, Run, SeriesRecord, StudyRecord
+from sarcoscope.imaging.foreign_masks import read_mask
 from sarcoscope.imaging.phases import header_phase
 from sarcoscope.imaging.policy import SeriesPolicy
 from sarcoscope.imaging.reader import ReadStudy, read_study
@@ -44,6 +45,7 @@ from sarcoscope.study.foreign import (
     TOTALSEGMENTATOR_TISSUES,
     foreign_levels,
     foreign_tissues,
+    masks_of,
     run_totalsegmentator,
 )
 from sarcoscope.study.result import StudyResult
@@ -186,6 +188,8 @@ def _tissues(
     packages: Mapping[str, ModelPackage],
     progress: Progress | None,
 ) -> TissueMask:
+    if settings.tissues_from is not None:
+        return masks_of(read_mask(settings.tissues_from, volume), volume, indices)
     if TOTALSEGMENTATOR_TISSUES in settings.models:
         labels, reader = run_totalsegmentator(volume, "tissue_types")
         return foreign_tissues(labels, volume, indices, reader)

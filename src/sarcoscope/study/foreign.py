@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sarcoscope.anatomy.hu_bands import default_bands
 from sarcoscope.errors import InputError, ModelError
+from sarcoscope.imaging.foreign_masks import ForeignMask
 from sarcoscope.imaging.label_files import read_label_nifti
 from sarcoscope.imaging.volume import Volume
 from sarcoscope.levels import LevelMap
@@ -73,6 +74,23 @@ def foreign_tissues(
     tissues = np.stack([gate_by_hu(volume.hu[i], parts[k], bands) for k, i in enumerate(chosen)])
     body = np.stack([body_mask(volume.hu[i], spacing) for i in chosen])
     return TissueMask(chosen, tissues, body, (), (reader,), parts)
+
+
+def masks_of(mask: ForeignMask, volume: Volume, indices: Sequence[int]) -> TissueMask:
+    """Another reader's mask on chosen slices, as it is.
+
+    Raises:
+        InputError: one of the slices has no label.
+    """
+    chosen = tuple(sorted(set(indices)))
+    bare = [i for i in chosen if i not in mask.indices]
+    if bare:
+        raise InputError(
+            f"The mask has no label on {len(bare)} of the {len(chosen)} slices to be measured; "
+            "choose a slice that it covers (--protocol slice --slice N)."
+        )
+    body = np.stack([body_mask(volume.hu[i], volume.geometry.spacing_mm[1:]) for i in chosen])
+    return TissueMask(chosen, mask.labels[list(chosen)], body, (), (mask.reader,))
 
 
 def run_totalsegmentator(volume: Volume, task: str) -> tuple[NDArray[np.integer], tuple[str, str, str]]:

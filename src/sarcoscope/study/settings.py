@@ -46,6 +46,8 @@ class AnalysisSettings:
     """Names of models that take the place of those that ship, one for levels and one for tissues."""
     levels_from: Path | None = None
     """Label map of vertebrae (TotalSegmentator's ids) on the CT's grid, instead of finding levels."""
+    tissues_from: Path | None = None
+    """Mask of another reader (DICOM SEG, RTSTRUCT or NIfTI), measured as it is."""
 
     def __post_init__(self) -> None:
         for level in (*self.levels, *((self.assume_level,) if self.assume_level else ())):
@@ -77,4 +79,5 @@ class AnalysisSettings:
             "models": list(self.models),
             "runtime": runtime_name(),
             "levels_from": self.levels_from.name if self.levels_from else None,
+            "tissues_from": self.tissues_from.name if self.tissues_from else None,
         }
