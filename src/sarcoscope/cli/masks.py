@@ -15,8 +15,8 @@ from pydicom.dataset import Dataset
 from sarcoscope.cli.choices import split_names
 from sarcoscope.cli.console import tell
 from sarcoscope.errors import InputError, SettingError
-from sarcoscope.exports.files import write_bytes
 from sarcoscope.exports.segmentation import write_segmentation
+from sarcoscope.files import write_bytes
 from sarcoscope.imaging.foreign_masks import read_mask
 from sarcoscope.imaging.instances import Instance
 from sarcoscope.imaging.label_files import OUR_VALUES

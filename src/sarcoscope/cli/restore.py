@@ -14,7 +14,7 @@ from sarcoscope.cli.deidentify import mapping_path
 from sarcoscope.deid.mapping import FileMapping
 from sarcoscope.deid.restore import Target, encapsulated_report, restore, result_files
 from sarcoscope.errors import NotFoundError, SettingError, UnreadableError
-from sarcoscope.exports.files import make_folder, write_bytes
+from sarcoscope.files import make_folder, write_bytes
 from sarcoscope.imaging.instances import read_header
 
 

@@ -11,7 +11,7 @@ import typer
 from sarcoscope.cli.choices import level_name, split_names
 from sarcoscope.cli.console import progress_shown
 from sarcoscope.errors import StorageError
-from sarcoscope.exports.files import make_folder
+from sarcoscope.files import make_folder
 from sarcoscope.samples.dicom_series import FAULTS, SYNTAXES, SeriesSettings, write_dicom_series
 from sarcoscope.samples.fetch import fetch, sample_table
 from sarcoscope.samples.phantom import PhantomSettings, make_phantom

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +24,8 @@ from sarcoscope.deid.mapping import FileMapping, Identity, Person
 from sarcoscope.deid.pixel_text import series_text
 from sarcoscope.deid.profile import Profile
 from sarcoscope.deid.quarantine import class_of, is_directory, quarantine_texts, reason_against, text_in
-from sarcoscope.errors import NotFoundError, SettingError, StorageError, UnreadableError
+from sarcoscope.errors import NotFoundError, SarcoscopeError, SettingError, StorageError, UnreadableError
+from sarcoscope.files import write_bytes
 from sarcoscope.imaging.archive import unpacked
 from sarcoscope.imaging.instances import numbers_of, read_header, text_of
 from sarcoscope.imaging.pixels import decode_pixels
@@ -227,7 +227,7 @@ class _Work:
         study, series = text_of(header, "StudyInstanceUID"), text_of(header, "SeriesInstanceUID")
         meta = getattr(header, "file_meta", None)
         sop = text_of(header, "SOPInstanceUID")
-        sop = sop or (str(meta.get("MediaStorageSOPInstanceUID", "") or "") if meta is not None else "")
+        sop = sop or ("" if meta is None else text_of(meta, "MediaStorageSOPInstanceUID"))
         number = text_of(header, "InstanceNumber").split("\\")[0]
         return _Entry(
             path,
@@ -297,14 +297,21 @@ class _Work:
                 continue
             if self._is_suspect(dataset, study, entry):
                 continue
-            copy, changes = self.engine.deidentify(dataset, person)
-            self._complete(copy, entry)
+            try:
+                copy, changes = self.engine.deidentify(dataset, person)
+                self._complete(copy, entry)
+                content = _encoded(copy)
+            except SarcoscopeError:
+                raise
+            except Exception:  # damaged values fail in many ways when they are written
+                self._set_aside(entry.path, "unreadable")
+                continue
             series = str(copy.SeriesInstanceUID)
             study.changes.update(changes)
             study.series[series] = study.series.get(series, 0) + 1
             if not self.choices.dry_run:
                 place = place or _SeriesFolder(self.out / person.pseudonym / study.study / series)
-                place.write(copy)
+                place.write(str(copy.SOPInstanceUID), content)
 
     def _has_text(self, entries: list[_Entry]) -> bool:
         step = max(1, len(entries) // _LOOKED_AT)
@@ -373,27 +380,26 @@ class _SeriesFolder:
         self._taken = set(self._names.values())
         self._next = 1
 
-    def write(self, dataset: Dataset) -> None:
+    def write(self, uid: str, content: bytes) -> None:
         """Write one image, whole or not at all."""
-        name = self._names.get(str(dataset.SOPInstanceUID))
+        name = self._names.get(uid)
         while name is None:
             candidate = f"{self._next}.dcm"
             self._next += 1
             name = candidate if candidate not in self._taken else None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle, part = tempfile.mkstemp(dir=self.folder, suffix=".part")
-            try:
-                with os.fdopen(handle, "wb") as stream, warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    dataset.save_as(stream, enforce_file_format=True)
-                os.chmod(part, 0o644)
-                os.replace(part, self.folder / name)
-            except BaseException:
-                Path(part).unlink(missing_ok=True)
-                raise
         except OSError as error:
             raise StorageError(f"A de-identified image cannot be written: {error.strerror}.") from error
+        write_bytes(self.folder / name, content)
+
+
+def _encoded(dataset: Dataset) -> bytes:
+    buffer = BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
 
 
 def _looks_like_dicom(path: Path) -> bool:
@@ -421,7 +427,7 @@ def _picture(dataset: Dataset | None) -> NDArray[Any] | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             meta = getattr(dataset, "file_meta", None)
-            syntax = str(meta.get("TransferSyntaxUID", "") or "") if meta is not None else ""
+            syntax = "" if meta is None else text_of(meta, "TransferSyntaxUID")
             return decode_pixels(dataset, syntax)
     except Exception:
         return None

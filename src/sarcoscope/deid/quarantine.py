@@ -41,7 +41,7 @@ def quarantine_texts() -> Mapping[str, Mapping[str, str]]:
 def class_of(header: Dataset) -> str:
     """SOP class UID: of the object, else of its file meta."""
     meta = getattr(header, "file_meta", None)
-    said = "" if meta is None else str(meta.get("MediaStorageSOPClassUID", "") or "")
+    said = "" if meta is None else text_of(meta, "MediaStorageSOPClassUID")
     return text_of(header, "SOPClassUID") or said
 
 

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 
 from sarcoscope.dicomnet.peer import Progress
 from sarcoscope.errors import NetworkError
-from sarcoscope.exports.files import write_bytes
+from sarcoscope.files import write_bytes
 
 
 def _client(url: str) -> DICOMwebClient:

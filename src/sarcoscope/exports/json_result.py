@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sarcoscope.diagnosis import Diagnosis, ReferenceSet, cautions_said, reason_text
-from sarcoscope.exports.files import write_bytes
 from sarcoscope.exports.record import SeriesRecord, StudyRecord
+from sarcoscope.files import write_bytes
 from sarcoscope.imaging.series import refusal_texts
 from sarcoscope.language.catalogue import LANGUAGES, say_all, severity
 from sarcoscope.measures.body import BodyInfo, Known

@@ -280,7 +280,8 @@ class ReportPage:
         _fill(canvas, flow, MARGIN, bottom, width - plot_width - (3 * mm if chosen else 0), top - bottom)
         if chosen is None:
             return
-        error = next((i.error for i in self.record.indices if i.name == chosen.index), None)
+        same = (i for i in self.record.indices if (i.name, i.level) == (chosen.index, chosen.level))
+        error = next((i.error for i in same), None)
         height = min(top - bottom - 12 * mm, 34 * mm)
         x = PAGE_WIDTH - MARGIN - plot_width
         name = self.sets[chosen.reference].title.replace(" ({stratum})", "")

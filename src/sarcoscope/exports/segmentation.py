@@ -8,7 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from sarcoscope.exports.files import write_bytes
+from sarcoscope.files import write_bytes
 from sarcoscope.imaging.nifti import mask_to_file_grid
 from sarcoscope.imaging.volume import Volume
 from sarcoscope.tissues.tissue_mask import TissueMask

@@ -7,8 +7,8 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sarcoscope.exports.files import write_bytes
 from sarcoscope.exports.record import StudyRecord
+from sarcoscope.files import write_bytes
 from sarcoscope.measures.measurement import TissueMeasure
 
 LEVEL_COLUMNS = (

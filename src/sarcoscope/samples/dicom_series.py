@@ -27,7 +27,7 @@ from pydicom.uid import (
 )
 
 from sarcoscope.errors import SettingError
-from sarcoscope.exports.files import make_folder
+from sarcoscope.files import make_folder
 from sarcoscope.samples.phantom import Phantom
 
 CT_IMAGE: Final = UID("1.2.840.10008.5.1.4.1.1.2")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sarcoscope.errors import NotFoundError, SettingError, StorageError, UnreadableError
-from sarcoscope.exports.files import write_bytes
+from sarcoscope.files import write_bytes
 
 Progress = Callable[[str, float], None]
 _TIMEOUT_S = 300

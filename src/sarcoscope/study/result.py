@@ -14,13 +14,13 @@ from PIL import Image
 from sarcoscope.anatomy.levels import LEVELS
 from sarcoscope.diagnosis import ReferenceSet
 from sarcoscope.errors import SettingError
-from sarcoscope.exports.files import make_folder, write_bytes
 from sarcoscope.exports.json_result import result_dict, write_json
 from sarcoscope.exports.pictures import overlay, sagittal_view
 from sarcoscope.exports.record import Run, StudyRecord
 from sarcoscope.exports.report import ReportPage
 from sarcoscope.exports.segmentation import write_segmentation
 from sarcoscope.exports.tables import write_levels, write_measurements
+from sarcoscope.files import make_folder, write_bytes
 from sarcoscope.imaging.instances import Instance
 from sarcoscope.imaging.volume import Volume
 from sarcoscope.language.catalogue import LANGUAGES
