@@ -39,6 +39,7 @@ bench: $(VENV)/.all
 	$(BIN)/python -m benchmarks.phantoms
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.models
+	$(BIN)/python -m benchmarks.dicom
 
 soak: $(VENV)/.all
 	$(BIN)/python -m tests.soak

@@ -41,7 +41,6 @@ SPECIAL = {
     "00200032",
     "00200037",
     "00280301",
-    "00420011",
 }
 """Attributes that make the object readable (their UIDs are markers by nature)."""
 

@@ -22,6 +22,9 @@ from sarcoscope.deid.mapping import KEY_VARIABLE, FileMapping, Identity
 from sarcoscope.deid.pixel_text import find_text, series_text
 from sarcoscope.deid.profile import Profile, default_options
 from sarcoscope.errors import MappingError, NotFoundError, SettingError
+from sarcoscope.exports.dicom_objects import to_bytes
+from sarcoscope.exports.dicom_seg import make_seg
+from sarcoscope.imaging.foreign_masks import read_mask
 from sarcoscope.imaging.nifti import read_nifti
 from sarcoscope.imaging.reader import read_study
 from sarcoscope.study.faces import head_and_neck
@@ -141,6 +144,49 @@ def test_mapping_never_lies_among_the_results(tmp_path: Path) -> None:
         deidentify_folder(source, tmp_path / "out", mapping)
 
 
+def test_results_quarantine_and_input_lie_apart(tmp_path: Path) -> None:
+    source = series(tmp_path)
+    with pytest.raises(SettingError, match="quarantine"):
+        _run(source, tmp_path, quarantine=tmp_path / "out" / "aside")
+    with FileMapping(tmp_path / "m2.sqlite") as mapping, pytest.raises(SettingError, match="that is read"):
+        deidentify_folder(source, source / "out", mapping)
+
+
+def test_numbers_and_codes_are_not_taken_for_names(tmp_path: Path) -> None:
+    def change(image: Dataset, n: int) -> None:
+        image.PatientID, image.PatientName = "209", "HFS^Axial"
+
+    source = edited(tmp_path, change)
+    _run(source, tmp_path)
+    before, after = read_study(source).volume, read_study(tmp_path / "out").volume
+    assert np.allclose(before.geometry.slice_positions_mm, after.geometry.slice_positions_mm)
+    assert pydicom.dcmread(_written(tmp_path)[0]).PhotometricInterpretation == "MONOCHROME2"
+
+
+def test_masks_still_refer_to_their_images(tmp_path: Path) -> None:
+    source = series(tmp_path)
+    study = read_study(source)
+    labels = np.zeros((2, 96, 96), np.uint8)
+    labels[:, 20:30, 40:50] = 1
+    seg = make_seg(study.images, [3, 4], labels, ())
+    (source / "seg.dcm").write_bytes(to_bytes(seg))
+    _run(source, tmp_path)
+    objects = [pydicom.dcmread(p) for p in _written(tmp_path)]
+    images = {o.SOPInstanceUID for o in objects if o.Modality == "CT"}
+    found = next(o for o in objects if o.Modality == "SEG")
+    referred = {
+        s.ReferencedSOPInstanceUID
+        for f in found.PerFrameFunctionalGroupsSequence
+        for d in f.DerivationImageSequence
+        for s in d.SourceImageSequence
+    }
+    assert len(referred) == 2
+    assert referred <= images
+    path = next(p for p in _written(tmp_path) if pydicom.dcmread(p).Modality == "SEG")
+    after = read_study(tmp_path / "out").volume
+    assert np.array_equal(read_mask(path, after).labels[[3, 4]], labels)
+
+
 def test_a_plan_writes_nothing(tmp_path: Path) -> None:
     report = _run(series(tmp_path), tmp_path, dry_run=True)
     assert report.written == 14
@@ -217,7 +263,6 @@ def test_real_study_with_a_secondary_capture(tmp_path: Path, ct_data: Path) -> N
         ({"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}, "dose_report"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localiser"),
         ({"ImagePositionPatient": None}, "no_geometry"),
-        ({"EncapsulatedDocument": b"%PDF"}, "embedded_document"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.88.33"}, "structured_report"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.88.67"}, "dose_report"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.11.1"}, "structured_report"),

@@ -159,6 +159,13 @@ def test_spreadsheets_and_korean_tables(hospital: Path, tmp_path: Path) -> None:
             assert "성명" not in row
 
 
+def test_zeros_that_a_spreadsheet_dropped(hospital: Path, tmp_path: Path) -> None:
+    table = _write(tmp_path / "t.csv", [{"patient_id": "3", "centre": "seoul", "x": "1"}])
+    with FileMapping(hospital / "map.sqlite") as mapping:
+        report = link_table(table, mapping, tmp_path / "o.csv")
+    assert (report.linked, report.without_zeros) == (1, 1)
+
+
 def test_cells_that_are_no_date_are_emptied(hospital: Path, tmp_path: Path) -> None:
     rows = [{"patient_id": "00000003", "seen": text} for text in ("2020-01-01", "soon", "2020-02-31", "")]
     with FileMapping(hospital / "map.sqlite") as mapping:

@@ -58,7 +58,8 @@ def test_areas_are_near_the_phantoms(study: StudyResult) -> None:
 
 
 def test_all_files_are_written_and_the_json_keeps_its_schema(written: Path) -> None:
-    assert {p.name for p in written.iterdir()} == FILES | {"overlay_L3.png"}
+    dicom = {"segmentation.dcm", "measurements_sr.dcm"}
+    assert {p.name for p in written.iterdir()} == FILES | dicom | {"overlay_L3.png"}
     result = json.loads((written / "result.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(dict(result_schema()))
     jsonschema.validate(result, dict(result_schema()))

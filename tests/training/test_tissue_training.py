@@ -91,11 +91,14 @@ def test_overlap_of_masks() -> None:
 
 
 def test_a_slice_is_scored_only_by_members_that_never_saw_its_person() -> None:
-    card = {"members": [{"held_out": ["aorta"]}, {"held_out": ["cort"]}]}
+    training = {"persons": ["aorta", "cort", "ricord"]}
+    card = {"members": [{"held_out": ["aorta"]}, {"held_out": ["cort"]}], "training": training}
     case = replace(_case(), person="cort")
     assert held_out_members(case, ModelPackage(Path(), card)) == [1]
     with pytest.raises(ValueError, match="seen"):
-        held_out_members(case, ModelPackage(Path(), {"members": [{"held_out": ["aorta"]}]}))
+        held_out_members(replace(case, person="ricord"), ModelPackage(Path(), card))
+    unseen = replace(case, person="ircad17")  # left out by its licence: nobody saw it
+    assert held_out_members(unseen, ModelPackage(Path(), card)) is None
     assert held_out_members(_case(), ModelPackage(Path(), card)) is None  # a licence that is not known
 
 

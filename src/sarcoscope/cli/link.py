@@ -42,6 +42,8 @@ def link_command(
     tell(f"Dates shifted: {', '.join(report.date_columns) or 'none'}.")
     if report.doubtful_dates:
         tell(f"{report.doubtful_dates} cells of them are no dates and were emptied.")
+    if report.without_zeros:
+        tell(f"{report.without_zeros} rows were joined by their number without leading zeros: check them.")
     if report.named_cells:
         tell(f"{report.named_cells} cells held the patient's own name, number or birth date: emptied.")
     if report.dropped_columns:

@@ -226,7 +226,9 @@ class Engine:
         if vr in _FREE_TEXTS:
             work.note(tag, element.name, "cleaned", "free text", nested)
             return DataElement(element.tag, vr, _each(element, lambda text: cleaned(text, work.identifiers)))
-        if vr in (*_TEXTS, "CS", "IS", "DS") and names_somebody(_text(element), work.identifiers):
+        # Numbers are never touched (a patient ID of 209 must not empty a position), codes only as a whole.
+        named = names_somebody(_text(element), work.identifiers) if vr in _TEXTS else False
+        if named or (vr == "CS" and _text(element).casefold() in work.identifiers):
             work.note(tag, element.name, "emptied", "it names the person", nested)
             return DataElement(element.tag, vr, "")
         work.note(tag, element.name, "kept", "not in Table E.1-1", nested)

@@ -161,6 +161,10 @@ def deidentify_folder(
     out = Path(out)
     if mapping.path.resolve().is_relative_to(out.resolve()):
         raise SettingError("The mapping must not lie in the folder of the de-identified files.")
+    if choices.quarantine is not None and choices.quarantine.resolve().is_relative_to(out.resolve()):
+        raise SettingError("The quarantine holds identities: it must not lie among the de-identified files.")
+    if out.resolve().is_relative_to(Path(source).resolve()):
+        raise SettingError("The de-identified files must not lie in the folder that is read.")
     with _as_folder(Path(source)) as root:
         work = _Work(out, mapping, choices, Engine(choices.profile, mapping))
         entries = work.scan(root, progress)
@@ -259,20 +263,20 @@ class _Work:
             return
         with self.mapping.transaction():
             person = self.mapping.person(group[0].identity)
-            kept = "retain_uids" in self.choices.profile.options and group[0].study
-            study = StudyReport(person.pseudonym, kept or self.mapping.uid(_study_key(group[0])))
             for accession in {e.accession for e in group}:
                 self.mapping.add_alias("accession", accession, person)
-            serieses: dict[str, list[_Entry]] = {}
-            for entry in group:
-                if entry.reason is not None:
-                    self._set_aside(entry.path, entry.reason)
-                else:
-                    serieses.setdefault(entry.series, []).append(entry)
-            for entries in serieses.values():
-                self._series(entries, study, person)
-                done += len(entries)
-                tell(done)
+            kept = "retain_uids" in self.choices.profile.options and group[0].study
+            study = StudyReport(person.pseudonym, kept or self.mapping.uid(_study_key(group[0])))
+        serieses: dict[str, list[_Entry]] = {}
+        for entry in group:
+            if entry.reason is not None:
+                self._set_aside(entry.path, entry.reason)
+            else:
+                serieses.setdefault(entry.series, []).append(entry)
+        for entries in serieses.values():
+            self._series(entries, study, person)
+            done += len(entries)
+            tell(done)
         if study.series:
             self.report.studies.append(study)
 
@@ -298,8 +302,10 @@ class _Work:
             if self._is_suspect(dataset, study, entry):
                 continue
             try:
-                copy, changes = self.engine.deidentify(dataset, person)
-                self._complete(copy, entry)
+                # One image a transaction: others may use the mapping meanwhile.
+                with self.mapping.transaction():
+                    copy, changes = self.engine.deidentify(dataset, person)
+                    self._complete(copy, entry)
                 content = _encoded(copy)
             except SarcoscopeError:
                 raise

@@ -14,7 +14,7 @@ from typing import Any, Final
 import openpyxl
 
 from sarcoscope.deid.dates import DateShift
-from sarcoscope.deid.mapping import FileMapping, Person
+from sarcoscope.deid.mapping import NUMBER, FileMapping, Person, without_zeros
 from sarcoscope.deid.words import identifying_words, names_somebody
 from sarcoscope.errors import InputError, NotFoundError, SettingError, StorageError, UnreadableError
 
@@ -48,6 +48,8 @@ class LinkReport:
     dropped_columns: tuple[str, ...] = ()
     doubtful_dates: int = 0
     """Cells of date columns that are no date and were emptied."""
+    without_zeros: int = 0
+    """Rows that were joined only when leading zeros were left out of the number."""
     named_cells: int = 0
     """Cells in which the patient's own name, number or birth date stood, and which were emptied."""
     people: set[str] = field(default_factory=set)
@@ -107,7 +109,7 @@ def link_table(
     unmatched: list[dict[str, str]] = []
     for row in rows:
         centre = settings.centre or (row.get(centre_column, "") if centre_column else "")
-        people = mapping.people_by(settings.key, row[key_column], centre) if row[key_column].strip() else []
+        people = _people(mapping, settings.key, row[key_column], centre, report)
         if len(people) != 1:
             report.ambiguous += len(people) > 1
             report.unmatched += not people
@@ -121,6 +123,17 @@ def link_table(
     beside = out.with_name(f"{out.name.removesuffix('.csv')}.unmatched.csv")
     _write(beside, [*heading, "reason"], unmatched)
     return report
+
+
+def _people(mapping: FileMapping, key: str, value: str, centre: str, report: LinkReport) -> list[Person]:
+    """Who a value means; a patient number that nobody has is looked for without its leading zeros."""
+    if not value.strip():
+        return []
+    people = mapping.people_by(key, value, centre)
+    if not people and key == "patient_id" and without_zeros(value):
+        people = mapping.people_by(NUMBER, without_zeros(value), centre)
+        report.without_zeros += len(people) == 1
+    return people
 
 
 def _joined(

@@ -26,9 +26,11 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from sarcoscope.deid.dates import DateShift
-from sarcoscope.errors import MappingError
+from sarcoscope.errors import MappingError, StorageError
 
 KEY_VARIABLE: Final = "SARCOSCOPE_MAPPING_KEY"
+NUMBER: Final = "patient_number"
+"""Kind of alias: the patient ID without leading zeros, which spreadsheets drop."""
 _ALPHABET: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 _LETTERS: Final = 10
 _LEAST_DAYS: Final = 30
@@ -133,7 +135,10 @@ class FileMapping:
         if self._database.in_transaction:
             yield
             return
-        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            raise StorageError(f"The mapping '{self.path.name}' is in use or cannot be written.") from error
         try:
             yield
         except BaseException:
@@ -161,6 +166,7 @@ class FileMapping:
                     (person.pseudonym, lookup, self.project, self._seal(_as_dict(person))),
                 )
                 self.add_alias("patient_id", identity.patient_id, person)
+                self.add_alias(NUMBER, without_zeros(identity.patient_id), person)
         self._persons[identity.key] = person
         return person
 
@@ -283,6 +289,12 @@ class FileMapping:
         content = self._open(sealed)
         shift = DateShift(content["days"], content["seconds"])
         return Person(pseudonym, shift, Identity(**content["identity"]))
+
+
+def without_zeros(number: str) -> str:
+    """A number without its leading zeros; empty when it is none."""
+    text = number.strip()
+    return (text.lstrip("0") or "0") if text.isdigit() else ""
 
 
 def _as_dict(person: Person) -> dict[str, Any]:

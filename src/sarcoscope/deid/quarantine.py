@@ -55,7 +55,7 @@ def reason_against(header: Dataset, profile: Profile) -> str | None:
     sop_class = class_of(header)
     image_type = text_of(header, "ImageType").upper()
     said = f"{image_type} {text_of(header, 'SeriesDescription')}"
-    if sop_class.startswith(_DOCUMENTS) or "EncapsulatedDocument" in header:
+    if sop_class.startswith(_DOCUMENTS):
         return "embedded_document"
     if sop_class == _DOSE_REPORT:
         return "dose_report"
