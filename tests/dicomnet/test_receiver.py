@@ -23,6 +23,7 @@ from sarcoscope.dicomnet.rules import Rule, Rules
 from sarcoscope.dicomnet.spool import Spool, SpoolFullError
 from sarcoscope.errors import IdentityError, NetworkError, SettingError
 from tests.dicomnet.servers import free_port, make_images, start_receiver, storescu
+from tests.imaging.kinds import second_series, series
 
 # pynetdicom leaves the sockets of broken calls to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -270,7 +271,6 @@ def test_rules_decide_what_is_analysed(tmp_path: Path) -> None:
 
 
 def test_handover_analyses_and_ignores(tmp_path: Path) -> None:
-    from tests.imaging.kinds import second_series
 
     folder = second_series(tmp_path, lambda image, n: setattr(image, "SeriesDescription", "Lung 1.0 mm"))
     spool = Spool(tmp_path / "spool")
@@ -339,3 +339,23 @@ def test_a_taken_port_gets_a_sentence(receiver: Receiver, tmp_path: Path) -> Non
     with pytest.raises(NetworkError, match="cannot be opened"):
         Receiver(Spool(tmp_path / "s2"), port=receiver.port, address="127.0.0.1")
     assert Verification
+
+
+@pytest.mark.parametrize(
+    "syntax", ["implicit", "explicit", "deflated", "big-endian", "rle", "jpeg-ls", "jpeg2000"]
+)
+def test_every_transfer_syntax_arrives_as_it_was_sent(
+    syntax: str, receiver: Receiver, tmp_path: Path
+) -> None:
+
+    folder = series(tmp_path, syntax=syntax)
+    assert Peer("127.0.0.1", receiver.port, "SARCOSCOPE", "CT1").send(dicom_files(folder)) == 14
+    sent = {str(i.SOPInstanceUID): i for i in map(pydicom.dcmread, folder.glob("*.dcm"))}
+    kept = [pydicom.dcmread(p) for p in receiver.spool.root.rglob("*.dcm")]
+    assert len(kept) == 14
+    study = {p.parent.name for p in receiver.spool.root.rglob("*.dcm")}
+    assert study == {str(kept[0].StudyInstanceUID)}
+    for image in kept:
+        original = sent[str(image.SOPInstanceUID)]
+        assert image.file_meta.TransferSyntaxUID == original.file_meta.TransferSyntaxUID
+        assert image.to_json_dict() == original.to_json_dict()
