@@ -1,4 +1,4 @@
-"""Long checks in full: ``python -m tests.soak [readers|objects|leaks|receiver]``; tests run a fixed-seed sample."""
+"""Long checks in full: ``python -m tests.soak [readers|objects|leaks|receiver|jobs]``; tests run a fixed-seed sample."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from sarcoscope.jobs.queue import JobQueue
 from tests.conftest import find_ct_data
 from tests.deid.fuzz import fuzz_objects
 from tests.deid.leaks import check_leaks
 from tests.dicomnet.servers import make_images, start_receiver, storescu
 from tests.imaging.fuzz import fuzz
+from tests.jobs.test_queue import kill_often
 
 
 def readers(count: int, seed: int) -> None:
@@ -75,11 +77,22 @@ def receiver(count: int, seed: int) -> None:
             shutil.rmtree(place)
 
 
+def jobs(count: int, seed: int) -> None:
+    """Jobs under random kills of workers and of their parent."""
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "jobs.sqlite"
+        kill_often(path, count, seed)
+        with JobQueue(path) as queue:
+            print(f"{queue.counts()}, {time.monotonic() - begin:.0f} s")
+
+
 CHECKS = {
     "readers": (readers, 100_000),
     "objects": (objects, 100_000),
     "leaks": (leaks, 2000),
     "receiver": (receiver, 2000),
+    "jobs": (jobs, 500),
 }
 
 

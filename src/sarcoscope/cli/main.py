@@ -15,6 +15,7 @@ import typer
 from sarcoscope import __version__
 from sarcoscope.cli import (
     analyze,
+    batch,
     bundle,
     deidentify,
     demo,
@@ -44,6 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("analyze")(analyze.analyze_command)
+app.command("batch")(batch.batch_command)
 app.command("levels")(levels.levels_command)
 app.command("explain")(explain.explain_command)
 app.command("deidentify")(deidentify.deidentify_command)
