@@ -82,9 +82,9 @@ def jobs(count: int, seed: int) -> None:
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "jobs.sqlite"
-        kill_often(path, count, seed)
+        killed = kill_often(path, count, seed, seconds=0.4)
         with JobQueue(path) as queue:
-            print(f"{queue.counts()}, {time.monotonic() - begin:.0f} s")
+            print(f"{killed} processes killed: {queue.counts()}, {time.monotonic() - begin:.0f} s")
 
 
 CHECKS = {

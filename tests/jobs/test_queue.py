@@ -135,12 +135,13 @@ RUN = "import sys; from pathlib import Path; from sarcoscope.jobs.workers import
 RUN += "from tests.jobs.handlers import count; "
 
 
-def kill_often(path: Path, jobs: int, seed: int, lease_s: float = 3.0) -> None:
-    """Work a table off while workers, and the parent, are killed at random."""
+def kill_often(path: Path, jobs: int, seed: int, *, seconds: float = 0.05, lease_s: float = 3.0) -> int:
+    """Work a table off while workers, and the parent, are killed at random; returns how many were killed."""
+    killed = 0
     rng = random.Random(seed)
     with JobQueue(path) as queue:
         for n in range(jobs):
-            queue.add(f"j{n}", {"out": str(path.parent), "name": f"j{n}", "seconds": 0.05})
+            queue.add(f"j{n}", {"out": str(path.parent), "name": f"j{n}", "seconds": seconds})
     code = (
         RUN
         + f"run_workers(Path({str(path)!r}), count, 3, lease_s={lease_s}) if __name__ == '__main__' else None"
@@ -158,21 +159,24 @@ def kill_often(path: Path, jobs: int, seed: int, lease_s: float = 3.0) -> None:
             if found:
                 try:
                     os.kill(int(rng.choice(found)), signal.SIGKILL)
+                    killed += 1
                 except ProcessLookupError:
                     continue
         else:
             parent.kill()
+            killed += 1
         parent.wait()
         with JobQueue(path) as queue:
             # Attempts that were spent by kills are given back: here the killing is the test.
             queue.retry()
             if queue.unfinished() == 0:
-                return
+                return killed
+    raise AssertionError("the jobs did not end")
 
 
 def test_random_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     """`python -m tests.soak jobs` does 500."""
-    kill_often(tmp_path / "jobs.sqlite", 40, seed=1)
+    assert kill_often(tmp_path / "jobs.sqlite", 40, seed=1, seconds=0.15) > 1
     with JobQueue(tmp_path / "jobs.sqlite") as queue:
         assert queue.counts()["done"] == 40
     for n in range(40):

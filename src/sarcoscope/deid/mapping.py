@@ -8,6 +8,7 @@ identity. The file is useless without its key (``FILE.key``, or the environment 
 from __future__ import annotations
 
 import base64
+import getpass
 import hashlib
 import hmac
 import json
@@ -223,10 +224,9 @@ class FileMapping:
     def record(self, what: str, details: dict[str, Any]) -> None:
         """Write down who used the mapping for what."""
         time = datetime.now(UTC).isoformat(timespec="seconds")
-        who = os.environ.get("SUDO_USER") or os.environ.get("USER") or str(os.getuid())
         self._database.execute(
             "INSERT INTO audit (time, who, what, sealed) VALUES (?, ?, ?, ?)",
-            (time, who, what, self._seal(details)),
+            (time, _user(), what, self._seal(details)),
         )
 
     def audit(self) -> list[dict[str, Any]]:
@@ -295,6 +295,14 @@ def without_zeros(number: str) -> str:
     """A number without its leading zeros; empty when it is none."""
     text = number.strip()
     return (text.lstrip("0") or "0") if text.isdigit() else ""
+
+
+def _user() -> str:
+    """The user of this computer; behind sudo, who called it."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _as_dict(person: Person) -> dict[str, Any]:

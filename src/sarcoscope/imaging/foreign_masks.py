@@ -20,7 +20,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from sarcoscope.errors import InputError, NotFoundError, UnreadableError
+from sarcoscope.errors import InputError, NotFoundError, SarcoscopeError, UnreadableError
 from sarcoscope.imaging.instances import text_of
 from sarcoscope.imaging.label_files import OUR_VALUES
 from sarcoscope.imaging.volume import Volume
@@ -77,32 +77,34 @@ def read_mask(path: Path, volume: Volume, values: Mapping[str, int] | None = Non
     if not path.exists():
         raise NotFoundError(f"There is no mask '{path.name}'.")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    ignored: tuple[str, ...] = ()
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        labels, kind = _from_nifti(path, volume, values), "NIfTI mask"
-    else:
-        dataset = _dicom(path)
-        sop_class = text_of(dataset, "SOPClassUID")
-        if sop_class in SEG_CLASSES:
-            labels, ignored = _from_seg(dataset, volume, values)
-            kind = "DICOM SEG"
-        elif sop_class == RTSTRUCT_CLASS:
-            labels, ignored = _from_rtstruct(dataset, volume, values)
-            kind = "RTSTRUCT"
-        else:
-            raise InputError(f"'{path.name}' is neither DICOM SEG, RTSTRUCT nor NIfTI.")
+    try:
+        labels, kind, ignored = _read(path, volume, values)
+    except SarcoscopeError:
+        raise
+    except Exception as error:  # damaged files fail in many ways wherever a value is first looked at
+        raise UnreadableError(f"'{path.name}' is no mask that can be read.") from error
     if not labels.any():
         raise InputError(f"No tissue of '{path.name}' lies on the CT.")
     return ForeignMask(labels, (kind, path.name, digest), ignored)
 
 
-def _dicom(path: Path) -> Dataset:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return pydicom.dcmread(path)
-    except Exception as error:
-        raise UnreadableError(f"'{path.name}' is no mask that can be read.") from error
+def _read(
+    path: Path, volume: Volume, values: Mapping[str, int] | None
+) -> tuple[NDArray[np.uint8], str, tuple[str, ...]]:
+    """(labels, what the file is, names that mean no tissue)."""
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        return _from_nifti(path, volume, values), "NIfTI mask", ()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = pydicom.dcmread(path)
+        sop_class = text_of(dataset, "SOPClassUID")
+        if sop_class in SEG_CLASSES:
+            labels, ignored = _from_seg(dataset, volume, values)
+            return labels, "DICOM SEG", ignored
+        if sop_class == RTSTRUCT_CLASS:
+            labels, ignored = _from_rtstruct(dataset, volume, values)
+            return labels, "RTSTRUCT", ignored
+    raise InputError(f"'{path.name}' is neither DICOM SEG, RTSTRUCT nor NIfTI.")
 
 
 def _paint(labels: NDArray[np.uint8], index: int, where: NDArray[np.bool_], value: int) -> None:
