@@ -118,6 +118,24 @@ def test_age_is_computed_before_the_birth_date_goes() -> None:
     assert out.PatientBirthDate == ""
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_characteristics_that_are_none_are_emptied() -> None:
+    one = _image()
+    one.PatientSex, one.PatientWeight = "KIM", "70.5"
+    one["PatientAge"] = pydicom.DataElement(0x00101010, "AS", "KIM7")
+    out, _ = _engine("retain_patient_characteristics").deidentify(one, _person())
+    assert (out.PatientSex, out.PatientAge, float(out.PatientWeight)) == ("", "", 70.5)
+
+
+def test_uids_of_the_standards_root_are_kept_only_where_they_are_known() -> None:
+    one = _image()
+    one.FrameOfReferenceUID = "1.2.840.10008.1.4.1.1"
+    one.ConcatenationUID = "1.2.840.10008.77.4711"
+    out, _ = _engine().deidentify(one, _person())
+    assert out.FrameOfReferenceUID == "1.2.840.10008.1.4.1.1"
+    assert out.ConcatenationUID.startswith("2.25.")
+
+
 def test_age_goes_without_the_option() -> None:
     one = _image()
     one.PatientAge, one.PatientSex = "073Y", "M"

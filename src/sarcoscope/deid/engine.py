@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,6 +29,9 @@ _DATES: Final = ("DA", "DT", "TM")
 _STANDARD_SCHEMES: Final = ("DCM", "SCT", "SRT")
 _PUBLIC_SCHEMES: Final = (*_STANDARD_SCHEMES, "UCUM", "LN", "FMA", "RADLEX", "SNM3", "99SARCOSCOPE")
 _STANDARD_UIDS: Final = "1.2.840.10008."
+_CLASS_TAGS: Final = ("00080016", "00081150")
+_CHARACTERISTIC: Final = re.compile(r"[MFO]|\d{1,3}[DWMY]?|\d{0,3}(\.\d{1,6})?")
+"""What sex, age, size and weight can look like."""
 _DUMMIES: Final[dict[str, Any]] = {
     "AE": "REMOVED",
     "AS": "000Y",
@@ -202,6 +206,11 @@ class Engine:
         if action.code == "C" and vr not in ("CS", "DS", "IS", "AS"):
             work.note(tag, name, "removed", action.reason, nested)
             return None
+        if action.reason == "retain_patient_characteristics" and not _CHARACTERISTIC.fullmatch(
+            _text(element)
+        ):
+            work.note(tag, name, "emptied", "no such value", nested)
+            return DataElement(element.tag, vr, "")
         work.note(tag, name, "kept", action.reason, nested)
         return _copy(element)
 
@@ -250,12 +259,12 @@ class Engine:
             work.note(tag, element.name, "replaced", reason, nested)
             return DataElement(element.tag, element.VR, _DUMMIES.get(element.VR, ""))
         values = [str(v).strip("\x00 ") for v in _values(element)]
-        if all(not v or v.startswith(_STANDARD_UIDS) for v in values):
+        if all(not v or _is_standard(v, tag) for v in values):
             return DataElement(element.tag, "UI", [UID(v) for v in values] or "")
         if "retain_uids" in self.profile.options and reason == "unlisted UID":
             return _copy(element)
         work.note(tag, element.name, "new UID", reason, nested)
-        new = [UID(v if not v or v.startswith(_STANDARD_UIDS) else self.mapping.uid(v)) for v in values]
+        new = [UID(v if not v or _is_standard(v, tag) else self.mapping.uid(v)) for v in values]
         return DataElement(element.tag, "UI", new)
 
     def _items(self, element: DataElement, work: _Work, reason: str) -> list[Dataset]:
@@ -298,6 +307,12 @@ class Engine:
         copy.file_meta = meta
         implicit, little = source.original_encoding
         copy.set_original_encoding(implicit, little, "utf8")
+
+
+def _is_standard(uid: str, tag: str) -> bool:
+    """A UID of the standard itself; one of its root that nobody knows is one only where a class belongs."""
+    known = UID(uid).name != uid
+    return uid.startswith(_STANDARD_UIDS) and (known or tag in _CLASS_TAGS)
 
 
 def _is_patient(tag: str, nested: bool) -> bool:
@@ -391,7 +406,7 @@ def _age(source: Dataset) -> str:
     try:
         said = str(source.get("PatientAge", "") or "").strip()
         if said:
-            return said
+            return said if _CHARACTERISTIC.fullmatch(said) else ""
         born, studied = (str(source.get(k, "") or "") for k in ("PatientBirthDate", "StudyDate"))
         first, then = (date(int(t[:4]), int(t[4:6]), int(t[6:8])) for t in (born, studied))
     except (ValueError, TypeError):
