@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sarcoscope.errors import NetworkError, StorageError
@@ -153,15 +154,12 @@ def kill_often(path: Path, jobs: int, seed: int, *, seconds: float = 0.05, lease
             time.sleep(rng.uniform(0.4, 1.2))
             if parent.poll() is not None:
                 break
-            found = subprocess.run(
-                ["pgrep", "-P", str(parent.pid)], capture_output=True, text=True, check=False
-            ).stdout.split()
-            if found:
-                try:
-                    os.kill(int(rng.choice(found)), signal.SIGKILL)
-                    killed += 1
-                except ProcessLookupError:
-                    continue
+            try:
+                child = rng.choice(psutil.Process(parent.pid).children())
+                child.kill()
+                killed += 1
+            except (psutil.NoSuchProcess, IndexError):
+                continue
         else:
             parent.kill()
             killed += 1
