@@ -56,7 +56,7 @@ def _target(path: Path | None, name: str, birth_date: str, sex: str) -> Target:
         if not (name or birth_date):
             raise SettingError("Say whose results these are: --target FILE, or --name and --birth-date.")
         return Target(name, birth_date.replace("-", ""), sex)
-    header = read_header(path)
+    header = read_header(path) if path.is_file() else None
     if header is None:
         raise UnreadableError(f"'{path.name}' is no DICOM file, or it is damaged.")
     return Target.of(header)

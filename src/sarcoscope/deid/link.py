@@ -172,7 +172,7 @@ def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     Raises:
         InputError: it is not there, cannot be read, or has no heading.
     """
-    if not path.exists():
+    if not path.is_file():
         raise NotFoundError(f"There is no table '{path.name}'.")
     table = _xlsx(path) if path.suffix.lower() in (".xlsx", ".xlsm") else _csv(path)
     if not table or not any(cell.strip() for cell in table[0]):

@@ -124,7 +124,7 @@ def open_bundle(bundle: Path, out: Path, *, today: date | None = None) -> dict[s
         UnreadableError: it is damaged or something in it was changed.
         IdentityError: its time is over.
     """
-    if not bundle.exists():
+    if not bundle.is_file():
         raise NotFoundError(f"There is no bundle '{bundle.name}'.")
     try:
         with zipfile.ZipFile(bundle) as archive:

@@ -74,8 +74,8 @@ def read_mask(path: Path, volume: Volume, values: Mapping[str, int] | None = Non
         InputError: it cannot be read, names no tissue, or lies elsewhere.
     """
     path = Path(path)
-    if not path.exists():
-        raise NotFoundError(f"There is no mask '{path.name}'.")
+    if not path.is_file():
+        raise NotFoundError(f"There is no mask file '{path.name}'.")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     try:
         labels, kind, ignored = _read(path, volume, values)
