@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import openpyxl
-
 from sarcoscope.deid.dates import DateShift
 from sarcoscope.deid.mapping import NUMBER, FileMapping, Person, without_zeros
 from sarcoscope.deid.words import identifying_words, names_somebody
@@ -204,6 +202,9 @@ def _csv(path: Path) -> list[list[str]]:
 
 
 def _xlsx(path: Path) -> list[list[str]]:
+    # A tenth of a second that most commands can save.
+    import openpyxl
+
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         sheet = book.worksheets[0]
