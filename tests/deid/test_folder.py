@@ -220,6 +220,27 @@ def test_contradicting_identity_in_one_study_is_refused(tmp_path: Path) -> None:
     assert _written(tmp_path) == []
 
 
+def test_a_number_that_is_known_as_somebody_else_is_refused(tmp_path: Path) -> None:
+    def born(year: str):  # type: ignore[no-untyped-def]
+        def change(image: Dataset, n: int) -> None:
+            image.PatientBirthDate = f"{year}0101"
+            image.StudyInstanceUID = f"1.2.3.{year}"
+
+        return change
+
+    first = edited(tmp_path / "a", born("1950"))
+    second = edited(tmp_path / "b", born("1961"))
+    assert _run(first, tmp_path).written == 14
+    assert _run(second, tmp_path).quarantined == {"identity_conflict": 14}
+    assert _run(first, tmp_path).written == 14
+
+
+def test_an_image_that_is_there_twice_is_taken_once(tmp_path: Path) -> None:
+    source = series(tmp_path)
+    shutil.copy(sorted(source.glob("*.dcm"))[2], source / "again.dcm")
+    assert _run(source, tmp_path).written == 14 == len(_written(tmp_path))
+
+
 def test_two_writings_of_one_name_are_one_person(tmp_path: Path) -> None:
     def change(image: Dataset, n: int) -> None:
         image.PatientName = "Phantom^Sarcoscope" if n else "PHANTOM SARCOSCOPE"

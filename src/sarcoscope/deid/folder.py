@@ -255,14 +255,15 @@ class _Work:
         return Identity(self.choices.centre, patient_id, issuer, name, sex, born)
 
     def study(self, group: list[_Entry], tell: Callable[[int], None], done: int) -> None:
-        """One study: refused when its identities contradict each other."""
-        if _conflict(group):
+        """One study: refused when its identities contradict each other or what the mapping knows."""
+        with self.mapping.transaction():
+            person = None if _conflict(group) else self.mapping.person(group[0].identity)
+        if person is None or _contradicts(person.identity, group[0].identity):
             self.report.refused_studies += 1
             for entry in group:
                 self._set_aside(entry.path, "identity_conflict")
             return
         with self.mapping.transaction():
-            person = self.mapping.person(group[0].identity)
             for accession in {e.accession for e in group}:
                 self.mapping.add_alias("accession", accession, person)
             kept = "retain_uids" in self.choices.profile.options and group[0].study
@@ -291,7 +292,11 @@ class _Work:
             found = self.choices.face_finder([e.path for e in entries])
             faces = found if found is not None else frozenset(e.sop for e in entries)
         place: _SeriesFolder | None = None
+        done: set[str] = set()
         for entry in entries:
+            if entry.sop and entry.sop in done:
+                continue  # the same image twice
+            done.add(entry.sop)
             if entry.sop in faces:
                 self._set_aside(entry.path, "face")
                 continue
@@ -452,6 +457,12 @@ def _study_key(entry: _Entry) -> str:
 
 def _series_key(entry: _Entry) -> str:
     return entry.series if entry.study else f"{_study_key(entry)}|{entry.series}"
+
+
+def _contradicts(known: Identity, said: Identity) -> bool:
+    """The mapping knows the number as somebody with another birth date or sex."""
+    pairs = ((known.birth_date, said.birth_date), (known.sex.upper(), said.sex.upper()))
+    return any(ours and theirs and ours != theirs for ours, theirs in pairs)
 
 
 def _conflict(group: list[_Entry]) -> bool:
