@@ -207,6 +207,7 @@ def _certificate(folder: Path) -> None:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=2))
         .sign(key, hashes.SHA256())
@@ -229,6 +230,12 @@ def test_tls(tmp_path: Path) -> None:
     assert subprocess.run(
         [*command, "-ta", "2", "-td", "2"], capture_output=True, timeout=40, check=False
     ).returncode
+    Peer("localhost", one.port, "SARCOSCOPE", authority=tmp_path / "cert.pem").echo()
+    other = tmp_path / "other"
+    other.mkdir()
+    _certificate(other)
+    with pytest.raises(NetworkError):
+        Peer("localhost", one.port, "SARCOSCOPE", timeout_s=3, authority=other / "cert.pem").echo()
     one.close()
     with pytest.raises(SettingError, match="TLS"):
         Tls(tmp_path / "no.pem", tmp_path / "no.key").context()

@@ -30,6 +30,9 @@ def pull_command(
     method: Annotated[str, typer.Option(help="get, or move (the PACS must know us).")] = "get",
     port: Annotated[int, typer.Option(help="Port on which we listen for move.")] = 11113,
     listing: Annotated[bool, typer.Option("--list", help="Say what would be fetched.")] = False,
+    tls_authority: Annotated[
+        Path | None, typer.Option(help="Encrypt: certificate (PEM) that signed the other's.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Find studies (C-FIND or QIDO-RS) and fetch their series (C-GET, C-MOVE or WADO-RS)."""
@@ -50,7 +53,7 @@ def pull_command(
         pattern = re.compile(description or "", re.IGNORECASE)
     except re.error as error:
         raise SettingError(f"'{description}' is no pattern: {error}.") from error
-    peer = Peer.parse(source, aet) if source is not None else None
+    peer = Peer.parse(source, aet, tls_authority) if source is not None else None
     found = _series_of(peer, given) if peer is not None else web.find_series(dicomweb or "", **given)
     chosen = [s for s in found if _fits(s, modality, pattern)]
     if not chosen:

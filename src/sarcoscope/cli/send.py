@@ -21,6 +21,9 @@ def send_command(
     research: Annotated[
         bool, typer.Option("--research", help="The receiver is a research system: pseudonyms may go there.")
     ] = False,
+    tls_authority: Annotated[
+        Path | None, typer.Option(help="Encrypt: certificate (PEM) that signed the other's.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Send DICOM files (C-STORE or STOW-RS). Pseudonymous objects never go to a clinical system."""
@@ -31,7 +34,7 @@ def send_command(
         refuse_pseudonyms(files)
     with progress_shown(quiet) as progress:
         if to is not None:
-            count = Peer.parse(to, aet).send(files, progress)
+            count = Peer.parse(to, aet, tls_authority).send(files, progress)
         else:
             count = web.store(dicomweb or "", files, progress)
     tell(f"{count} objects arrived.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,9 +40,11 @@ class Peer:
     """Its AE title."""
     own_title: str = "SARCOSCOPE"
     timeout_s: float = 60.0
+    authority: Path | None = None
+    """Encrypt (TLS), and believe a peer whose certificate this one (PEM) signed."""
 
     @classmethod
-    def parse(cls, text: str, own_title: str = "SARCOSCOPE") -> Peer:
+    def parse(cls, text: str, own_title: str = "SARCOSCOPE", authority: Path | None = None) -> Peer:
         """``AE@HOST:PORT``.
 
         Raises:
@@ -51,7 +54,7 @@ class Peer:
         host, _, port = place.rpartition(":")
         if not (title and host and port.isdigit() and 0 < int(port) < 65536):
             raise SettingError(f"'{text}' is no DICOM address; give AE@HOST:PORT.")
-        return cls(host, int(port), title, own_title)
+        return cls(host, int(port), title, own_title, authority=authority)
 
     def _entity(self) -> AE:
         entity = AE(ae_title=self.own_title)
@@ -61,6 +64,8 @@ class Peer:
         return entity
 
     def _associated(self, entity: AE, **more: Any) -> Any:
+        if self.authority is not None:
+            more["tls_args"] = (_trust(self.authority), self.host)
         association = entity.associate(self.host, self.port, ae_title=self.title, **more)
         if not association.is_established:
             why = "refuses this system" if association.is_rejected else "does not answer"
@@ -194,6 +199,15 @@ class Peer:
                 server.shutdown()
                 server.server_close()
         return len(taken)
+
+
+def _trust(authority: Path) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=str(authority))
+    except (OSError, ssl.SSLError) as error:
+        raise SettingError(f"The certificate '{authority.name}' cannot be read.") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def _storage_contexts() -> Iterator[PresentationContext]:
