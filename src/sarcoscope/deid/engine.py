@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
 
+from pydicom.config import disable_value_validation
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -29,6 +30,9 @@ _DATES: Final = ("DA", "DT", "TM")
 _STANDARD_SCHEMES: Final = ("DCM", "SCT", "SRT")
 _PUBLIC_SCHEMES: Final = (*_STANDARD_SCHEMES, "UCUM", "LN", "FMA", "RADLEX", "SNM3", "99SARCOSCOPE")
 _STANDARD_UIDS: Final = "1.2.840.10008."
+_UID: Final = re.compile(r"[0-9.]{1,64}")
+_MOST_UIDS: Final = 1000
+"""More values in one attribute are damage: something else was read as UIDs."""
 _CLASS_TAGS: Final = ("00080016", "00081150")
 _CHARACTERISTIC: Final = re.compile(r"[MFO]|\d{1,3}[DWMY]?|\d{0,3}(\.\d{1,6})?")
 """What sex, age, size and weight can look like."""
@@ -118,9 +122,10 @@ class Engine:
             source: the object, as read; it is not changed.
             person: whose pseudonym and date shift are used.
         """
-        with warnings.catch_warnings():
+        # pydicom's own checks would write values, and so identities, into its log.
+        with warnings.catch_warnings(), disable_value_validation():
             warnings.simplefilter("ignore")
-            work = _Work(str(source.get("SOPClassUID", "") or ""), person, _identifiers(source))
+            work = _Work(_text_of(source, "SOPClassUID"), person, _identifiers(source))
             age = _age(source)
             copy = self._copied(source, work, nested=False)
             self._finish(copy, source, work, age)
@@ -258,6 +263,9 @@ class Engine:
         if element.VR != "UI":
             work.note(tag, element.name, "replaced", reason, nested)
             return DataElement(element.tag, element.VR, _DUMMIES.get(element.VR, ""))
+        if len(_values(element)) > _MOST_UIDS:
+            work.note(tag, element.name, "emptied", "unreadable content", nested)
+            return DataElement(element.tag, "UI", "")
         values = [str(v).strip("\x00 ") for v in _values(element)]
         if all(not v or _is_standard(v, tag) for v in values):
             return DataElement(element.tag, "UI", [UID(v) for v in values] or "")
@@ -299,7 +307,8 @@ class Engine:
             copy.BurnedInAnnotation = "NO"
         old = getattr(source, "file_meta", None) or FileMetaDataset()
         meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID = copy.get("SOPClassUID", "") or old.get("MediaStorageSOPClassUID", "")
+        sop_class = _text_of(copy, "SOPClassUID") or _text_of(old, "MediaStorageSOPClassUID")
+        meta.MediaStorageSOPClassUID = UID(sop_class if _UID.fullmatch(sop_class) else "")
         meta.MediaStorageSOPInstanceUID = copy.get("SOPInstanceUID", "")
         meta.TransferSyntaxUID = _syntax(source)
         meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID
@@ -443,6 +452,12 @@ def _copy(element: DataElement) -> DataElement:
     return DataElement(element.tag, element.VR, element.value, already_converted=True)
 
 
+def _text_of(source: Dataset, keyword: str) -> str:
+    """A single value as text; empty when it is missing or several."""
+    value = source.get(keyword)
+    return "" if value is None or not isinstance(value, str) else str(value).strip()
+
+
 def _hex(tag: BaseTag | int) -> str:
     return f"{int(tag):08x}"
 
@@ -455,8 +470,9 @@ def _code_item(value: str, meaning: str) -> Dataset:
 
 def _syntax(source: Dataset) -> UID:
     meta = getattr(source, "file_meta", None)
-    if meta is not None and meta.get("TransferSyntaxUID"):
-        return UID(str(meta.TransferSyntaxUID))
+    said = "" if meta is None else _text_of(meta, "TransferSyntaxUID")
+    if _UID.fullmatch(said):
+        return UID(said)
     implicit, little = source.original_encoding
     if not little:
         return UID("1.2.840.10008.1.2.2")

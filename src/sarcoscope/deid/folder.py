@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import pydicom
 from numpy.typing import NDArray
+from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
@@ -165,7 +166,8 @@ def deidentify_folder(
         raise SettingError("The quarantine holds identities: it must not lie among the de-identified files.")
     if out.resolve().is_relative_to(Path(source).resolve()):
         raise SettingError("The de-identified files must not lie in the folder that is read.")
-    with _as_folder(Path(source)) as root:
+    # Values of damaged files are checked here, not by pydicom, whose log would hold them.
+    with _as_folder(Path(source)) as root, disable_value_validation():
         work = _Work(out, mapping, choices, Engine(choices.profile, mapping))
         entries = work.scan(root, progress)
         if not entries and not work.report.quarantined:

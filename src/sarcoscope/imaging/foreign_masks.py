@@ -18,6 +18,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
 from sarcoscope.errors import InputError, NotFoundError, SarcoscopeError, UnreadableError
@@ -94,7 +95,7 @@ def _read(
     """(labels, what the file is, names that mean no tissue)."""
     if path.name.lower().endswith((".nii", ".nii.gz")):
         return _from_nifti(path, volume, values), "NIfTI mask", ()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), disable_value_validation():
         warnings.simplefilter("ignore")
         dataset = pydicom.dcmread(path)
         sop_class = text_of(dataset, "SOPClassUID")
