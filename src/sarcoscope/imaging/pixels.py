@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 
 from sarcoscope.errors import GeometryError, UnreadableError
 from sarcoscope.imaging.instances import Instance, number_of, text_of
+from sarcoscope.imaging.jpeg_process import jpeg_process
 from sarcoscope.imaging.series import ReadFlag, Stack, slice_normal
 from sarcoscope.imaging.volume import Geometry, SliceSource, Volume
 
@@ -26,14 +27,15 @@ _MOST_VOXELS: Final = 2_000_000_000
 _PLUGINS: Final = {
     "1.2.840.10008.1.2.4.80": "pyjpegls",
     "1.2.840.10008.1.2.4.81": "pyjpegls",
-    "1.2.840.10008.1.2.4.90": "gdcm",
-    "1.2.840.10008.1.2.4.91": "gdcm",
+    "1.2.840.10008.1.2.4.90": "pylibjpeg",
+    "1.2.840.10008.1.2.4.91": "pylibjpeg",
     "1.2.840.10008.1.2.4.201": "pylibjpeg",
     "1.2.840.10008.1.2.4.202": "pylibjpeg",
     "1.2.840.10008.1.2.4.203": "pylibjpeg",
     "1.2.840.10008.1.2.5": "pydicom",
 }
-"""The fastest exact decoder of each compressed transfer syntax; the JPEG family goes to gdcm."""
+"""The decoder of each compressed transfer syntax; the JPEG family goes to gdcm, but for JPEG 2000: a damaged
+stream makes gdcm end the whole process there (openjpeg takes 29 ms a slice where it takes 18)."""
 _JPEG: Final = "1.2.840.10008.1.2.4."
 _LOSSY: Final = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
 log = logging.getLogger(__name__)
@@ -122,6 +124,9 @@ class _FrameReader:
 def decode_pixels(dataset: Dataset, syntax: str) -> NDArray[Any]:
     """Stored values of a dataset, by the fastest exact decoder of its transfer syntax."""
     plugin = _PLUGINS.get(syntax, "gdcm" if syntax.startswith(_JPEG) else "")
+    path = getattr(dataset, "filename", None)
+    if plugin == "gdcm" and isinstance(path, str | Path):
+        return jpeg_process().decode(str(path))
     if plugin:
         dataset.pixel_array_options(decoding_plugin=plugin)
     if not syntax and not getattr(dataset, "file_meta", None):
