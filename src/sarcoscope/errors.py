@@ -10,6 +10,7 @@
     │   │   ├── GeometryError       slices that cannot be put into one volume
     │   │   └── BodyInfoError       sex, age, height or weight that cannot be true
     │   ├── SettingError            an unknown protocol, reference, level, policy or model
+    │   ├── AccessError             not signed in, or no right to it
     │   ├── MappingError            the mapping of pseudonyms is missing, damaged or locked by another key
     │   ├── IdentityError           two identities do not agree, or identity would leave where it must not
     │   └── ModelError              a model package that is missing, damaged or does not fit
@@ -59,6 +60,10 @@ class SettingError(PermanentError):
 
 class ModelError(PermanentError):
     """A model package is missing, damaged, or does not fit the task."""
+
+
+class AccessError(PermanentError):
+    """Somebody is not signed in, or has no right to what is asked."""
 
 
 class MappingError(PermanentError):

@@ -1,8 +1,12 @@
-"""Writing files whole or not at all."""
+"""Tables that ship with the program, and files that are written whole or not at all."""
 
 from __future__ import annotations
 
+import csv
+import io
 import os
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 
 from sarcoscope.errors import StorageError
@@ -35,3 +39,18 @@ def make_folder(path: Path) -> None:
         raise StorageError(f"'{path.name}' is a file; the results need a folder.") from error
     except OSError as error:
         raise StorageError(f"The folder '{path.name}' cannot be made: {error.strerror}.") from error
+
+
+def packaged_rows(room: str, name: str) -> list[dict[str, str]]:
+    """Rows of the table ``data/<name>.csv`` of a room (``sarcoscope.deid``)."""
+    text = files(room).joinpath(f"data/{name}.csv").read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """Rows as CSV with these columns: what a row lacks or has as None is empty, the rest is left out."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()

@@ -15,8 +15,9 @@ from sarcoscope.deid.folder import Choices, deidentify_folder
 from sarcoscope.deid.mapping import FileMapping
 from sarcoscope.deid.profile import Profile, default_options
 from sarcoscope.errors import SarcoscopeError
-from sarcoscope.exports.dicom_objects import study_objects, to_bytes
+from sarcoscope.exports.dicom_objects import study_objects
 from sarcoscope.exports.rtstruct import make_rtstruct
+from sarcoscope.imaging.dicom_files import to_bytes
 from sarcoscope.imaging.foreign_masks import read_mask
 from sarcoscope.imaging.reader import ReadStudy, read_study
 from sarcoscope.study import analyze

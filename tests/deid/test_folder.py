@@ -22,8 +22,8 @@ from sarcoscope.deid.mapping import KEY_VARIABLE, FileMapping, Identity
 from sarcoscope.deid.pixel_text import find_text, series_text
 from sarcoscope.deid.profile import Profile, default_options
 from sarcoscope.errors import MappingError, NotFoundError, SettingError
-from sarcoscope.exports.dicom_objects import to_bytes
 from sarcoscope.exports.dicom_seg import make_seg
+from sarcoscope.imaging.dicom_files import to_bytes
 from sarcoscope.imaging.foreign_masks import read_mask
 from sarcoscope.imaging.nifti import read_nifti
 from sarcoscope.imaging.reader import read_study

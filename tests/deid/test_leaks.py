@@ -127,6 +127,24 @@ def test_characteristics_that_are_none_are_emptied() -> None:
     assert (out.PatientSex, out.PatientAge, float(out.PatientWeight)) == ("", "", 70.5)
 
 
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("81.6466266", "81.6466"),
+        ("+70", "70"),
+        ("7.0E1", "70"),
+        ("8001011234567", ""),
+        ("1e9", ""),
+        ("0", "0"),
+    ],
+)
+def test_long_numbers_are_rounded_and_hide_nothing(written: str, kept: str) -> None:
+    one = _image()
+    one["PatientWeight"] = pydicom.DataElement(0x00101030, "DS", written)
+    out, _ = _engine("retain_patient_characteristics").deidentify(one, _person())
+    assert str(out["PatientWeight"].value if out.get("PatientWeight") is not None else "") == kept
+
+
 def test_uids_of_the_standards_root_are_kept_only_where_they_are_known() -> None:
     one = _image()
     one.FrameOfReferenceUID = "1.2.840.10008.1.4.1.1"
@@ -157,6 +175,14 @@ def test_references_stay_intact_and_standard_uids_stay() -> None:
     assert reference.ReferencedSOPClassUID == one.SOPClassUID
     assert "TextValue" not in reference
     assert out.file_meta.MediaStorageSOPInstanceUID == out.SOPInstanceUID
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_text_where_a_sequence_of_references_belongs_is_removed() -> None:
+    one = _image()
+    one[0x00081140] = pydicom.DataElement(0x00081140, "LO", "Kim")
+    out, _ = _engine("modified_dates").deidentify(one, _person())
+    assert 0x00081140 not in out
 
 
 def test_safe_private_attributes_stay_on_request_only() -> None:

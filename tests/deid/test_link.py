@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import random
 from datetime import date, timedelta
 from pathlib import Path
@@ -20,21 +19,9 @@ from sarcoscope.deid.mapping import FileMapping, Identity
 from sarcoscope.errors import InputError, SettingError
 from sarcoscope.samples.dicom_series import SeriesSettings, write_dicom_series
 from tests.imaging.kinds import small_phantom
+from tests.tables import read_rows, write_rows
 
 PEOPLE = 200
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
-def _write(path: Path, rows: list[dict[str, object]]) -> Path:
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +61,7 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 }
             )
     rng.shuffle(labs)
-    _write(root / "labs.csv", labs)
+    write_rows(root / "labs.csv", labs)
     with FileMapping(root / "map.sqlite") as mapping:
         for centre in ("seoul", "busan"):
             deidentify_folder(root / centre, root / "out" / centre, mapping, Choices(centre=centre))
@@ -89,7 +76,7 @@ def test_every_study_finds_its_own_labs(hospital: Path, tmp_path: Path) -> None:
     assert report.date_columns == ("drawn",)
     assert set(report.dropped_columns) == {"name", "accession_number"}
     assert report.named_cells == 12
-    rows = _rows(out)
+    rows = read_rows(out)
     studies = {}
     for path in (hospital / "out").rglob("*.dcm"):
         image = pydicom.dcmread(path, stop_before_pixels=True)
@@ -114,11 +101,11 @@ def test_equal_numbers_of_two_centres_are_ambiguous_without_the_centre(
         {"patient_id": "00000007", "drawn": "2020-01-05"},
         {"patient_id": "99999999", "drawn": "2020-01-05"},
     ]
-    table = _write(tmp_path / "t.csv", rows)
+    table = write_rows(tmp_path / "t.csv", rows)
     with FileMapping(hospital / "map.sqlite") as mapping:
         report = link_table(table, mapping, tmp_path / "o.csv")
         assert (report.linked, report.ambiguous, report.unmatched) == (0, 1, 1)
-        assert [r["reason"] for r in _rows(tmp_path / "o.unmatched.csv")] == [
+        assert [r["reason"] for r in read_rows(tmp_path / "o.unmatched.csv")] == [
             "several people have this number",
             "nobody has this number",
         ]
@@ -128,14 +115,16 @@ def test_equal_numbers_of_two_centres_are_ambiguous_without_the_centre(
 def test_accession_and_person_id(hospital: Path, tmp_path: Path) -> None:
     with FileMapping(hospital / "map.sqlite") as mapping:
         wanted = mapping.person(Identity("busan", "00000000")).pseudonym
-        table = _write(tmp_path / "t.csv", [{"Accession Number": "A1", "fev1": "2.1"}])
+        table = write_rows(tmp_path / "t.csv", [{"Accession Number": "A1", "fev1": "2.1"}])
         link_table(table, mapping, tmp_path / "o.csv", LinkSettings("accession"))
-        assert _rows(tmp_path / "o.csv") == [{"pseudonym": wanted, "fev1": "2.1"}]
-        ids = _write(tmp_path / "ids.csv", [{"patient_id": "00000000", "person_id": "P9", "centre": "busan"}])
+        assert read_rows(tmp_path / "o.csv") == [{"pseudonym": wanted, "fev1": "2.1"}]
+        ids = write_rows(
+            tmp_path / "ids.csv", [{"patient_id": "00000000", "person_id": "P9", "centre": "busan"}]
+        )
         assert add_person_ids(ids, mapping) == (1, 0)
-        table = _write(tmp_path / "t.csv", [{"person_id": "p9", "fev1": "2.1"}])
+        table = write_rows(tmp_path / "t.csv", [{"person_id": "p9", "fev1": "2.1"}])
         link_table(table, mapping, tmp_path / "o.csv", LinkSettings("person_id"))
-        assert _rows(tmp_path / "o.csv")[0]["pseudonym"] == wanted
+        assert read_rows(tmp_path / "o.csv")[0]["pseudonym"] == wanted
 
 
 def test_spreadsheets_and_korean_tables(hospital: Path, tmp_path: Path) -> None:
@@ -153,14 +142,14 @@ def test_spreadsheets_and_korean_tables(hospital: Path, tmp_path: Path) -> None:
         expected = date(2020, 5, 1) + timedelta(days=shift.days)
         for name, text in (("t.xlsx", expected.isoformat()), ("t.csv", expected.strftime("%Y.%m.%d"))):
             link_table(tmp_path / name, mapping, tmp_path / "o.csv")
-            row = _rows(tmp_path / "o.csv")[0]
+            row = read_rows(tmp_path / "o.csv")[0]
             assert row["검사일"] == text
             assert row["결과"] == "3.5"
             assert "성명" not in row
 
 
 def test_zeros_that_a_spreadsheet_dropped(hospital: Path, tmp_path: Path) -> None:
-    table = _write(tmp_path / "t.csv", [{"patient_id": "3", "centre": "seoul", "x": "1"}])
+    table = write_rows(tmp_path / "t.csv", [{"patient_id": "3", "centre": "seoul", "x": "1"}])
     with FileMapping(hospital / "map.sqlite") as mapping:
         report = link_table(table, mapping, tmp_path / "o.csv")
     assert (report.linked, report.without_zeros) == (1, 1)
@@ -170,13 +159,13 @@ def test_cells_that_are_no_date_are_emptied(hospital: Path, tmp_path: Path) -> N
     rows = [{"patient_id": "00000003", "seen": text} for text in ("2020-01-01", "soon", "2020-02-31", "")]
     with FileMapping(hospital / "map.sqlite") as mapping:
         report = link_table(
-            _write(tmp_path / "t.csv", rows),
+            write_rows(tmp_path / "t.csv", rows),
             mapping,
             tmp_path / "o.csv",
             LinkSettings(dates=("seen",), centre="seoul"),
         )
     assert report.doubtful_dates == 2
-    assert [bool(r["seen"]) for r in _rows(tmp_path / "o.csv")] == [True, False, False, False]
+    assert [bool(r["seen"]) for r in read_rows(tmp_path / "o.csv")] == [True, False, False, False]
 
 
 @pytest.mark.parametrize(
@@ -199,7 +188,7 @@ def test_bad_tables_get_a_sentence(content: bytes, error: str, hospital: Path, t
 def test_unknown_keys_and_columns_are_refused(hospital: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="keys are"):
         LinkSettings("name")
-    table = _write(tmp_path / "t.csv", [{"patient_id": "1"}])
+    table = write_rows(tmp_path / "t.csv", [{"patient_id": "1"}])
     with FileMapping(hospital / "map.sqlite") as mapping, pytest.raises(InputError, match="no column 'when'"):
         link_table(table, mapping, tmp_path / "o.csv", LinkSettings(dates=("when",)))
 

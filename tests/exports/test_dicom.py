@@ -16,8 +16,9 @@ import pytest
 from sarcoscope import analyze
 from sarcoscope.errors import SettingError
 from sarcoscope.exports.dicom_codes import all_codes
-from sarcoscope.exports.dicom_objects import study_objects, to_bytes
+from sarcoscope.exports.dicom_objects import study_objects
 from sarcoscope.exports.dicom_seg import make_seg
+from sarcoscope.imaging.dicom_files import to_bytes
 from sarcoscope.imaging.reader import ReadStudy, read_study
 from sarcoscope.samples.dicom_series import SeriesSettings, write_dicom_series, write_enhanced_ct
 from sarcoscope.study.result import StudyResult

@@ -16,10 +16,10 @@ from pydicom.sr.codedict import codes
 
 from sarcoscope import analyze
 from sarcoscope.errors import InputError, UnreadableError
-from sarcoscope.exports.dicom_objects import to_bytes
 from sarcoscope.exports.dicom_seg import make_seg
 from sarcoscope.exports.rtstruct import make_rtstruct
 from sarcoscope.exports.segmentation import write_segmentation
+from sarcoscope.imaging.dicom_files import to_bytes
 from sarcoscope.imaging.foreign_masks import read_mask, tissue_of_name
 from sarcoscope.imaging.reader import ReadStudy, read_study
 from sarcoscope.tissues import TissueMask

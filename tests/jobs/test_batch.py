@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 import subprocess
 import sys
@@ -16,11 +15,7 @@ from sarcoscope.errors import InputError, NotFoundError, SettingError
 from sarcoscope.jobs.batch import prepare, read_list
 from sarcoscope.jobs.queue import JobQueue
 from tests.imaging.kinds import series
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+from tests.tables import read_rows
 
 
 def _batch(*words: str) -> subprocess.CompletedProcess[str]:
@@ -43,7 +38,7 @@ def test_a_folder_of_studies(studies: Path) -> None:
     done = _batch(str(studies / "in"), "--out", str(studies / "out"), "--workers", "2")
     assert done.returncode == 0, done.stderr
     assert "2 studies done, 1 failed" in done.stderr
-    rows = _rows(studies / "out/results.csv")
+    rows = read_rows(studies / "out/results.csv")
     assert [(r["id"], r["level"]) for r in rows] == [("one", "L3"), ("two", "L3")]
     direct = analyze(studies / "in/one", assume_level="L3").record
     assert float(rows[0]["muscle_area_cm2"]) == pytest.approx(
@@ -51,7 +46,7 @@ def test_a_folder_of_studies(studies: Path) -> None:
     )
     assert rows[0]["p0:SMA_BMI"]
     assert float(rows[0]["SMA_Ht2"]) > 0
-    failures = _rows(studies / "out/failures.csv")
+    failures = read_rows(studies / "out/failures.csv")
     assert [(f["id"], "damaged" in f["reason"]) for f in failures] == [("bad", True)]
     assert (studies / "out/two/report.pdf").is_file()
 
@@ -71,7 +66,7 @@ def test_resume_does_only_what_is_left(studies: Path, tmp_path: Path) -> None:
     assert (refused.returncode, "--resume" in refused.stderr) == (2, True)
     assert _batch(str(table), "--out", str(out), "--resume").returncode == 0
     assert (out / "P_1/result.json").stat().st_mtime_ns == first
-    rows = _rows(out / "results.csv")
+    rows = read_rows(out / "results.csv")
     assert [(r["id"], r["centre"], r["sex"]) for r in rows] == [("P_1", "seoul", "F"), ("P2", "busan", "M")]
     assert rows[0]["weight_kg"] == "55.0"
 
@@ -92,7 +87,7 @@ def test_killed_batch_goes_on(studies: Path, tmp_path: Path) -> None:
             time.sleep(0.2)
     done = _batch(str(studies / "in"), "--out", str(out), "--resume")
     assert done.returncode == 0, done.stderr
-    assert [r["id"] for r in _rows(out / "results.csv")] == ["one", "two"]
+    assert [r["id"] for r in read_rows(out / "results.csv")] == ["one", "two"]
 
 
 def test_lists_that_cannot_be_used(tmp_path: Path) -> None:
@@ -122,9 +117,9 @@ def test_a_bad_number_fails_alone(studies: Path, tmp_path: Path) -> None:
         f"path,id,age\n{studies / 'in/one'},A,old\n{studies / 'in/two'},B,60\n", encoding="utf-8"
     )
     assert _batch(str(table), "--out", str(tmp_path / "o")).returncode == 0
-    assert [f["id"] for f in _rows(tmp_path / "o/failures.csv")] == ["A"]
-    assert "no number" in _rows(tmp_path / "o/failures.csv")[0]["reason"]
-    assert [r["id"] for r in _rows(tmp_path / "o/results.csv")] == ["B"]
+    assert [f["id"] for f in read_rows(tmp_path / "o/failures.csv")] == ["A"]
+    assert "no number" in read_rows(tmp_path / "o/failures.csv")[0]["reason"]
+    assert [r["id"] for r in read_rows(tmp_path / "o/results.csv")] == ["B"]
 
 
 def test_settings_are_checked_first(studies: Path, tmp_path: Path) -> None:

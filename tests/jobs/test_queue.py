@@ -125,9 +125,9 @@ def test_a_job_that_kills_its_worker_does_not_stop_the_others(queue: JobQueue, t
     for n in range(4):
         queue.add(f"g{n}", {"out": str(tmp_path), "name": f"g{n}"})
     queue.add("killer", {"out": str(tmp_path), "name": "killer", "what": "die"}, priority=1)
-    run_workers(queue.path, count, 2)
+    run_workers(queue.address, count, 2)
     assert queue.counts()["done"] == 4
-    assert [(j.key, j.state, j.attempts) for j in queue.jobs("state = 'failed'")] == [("killer", "failed", 3)]
+    assert [(j.key, j.state, j.attempts) for j in queue.jobs("failed")] == [("killer", "failed", 3)]
     for n in range(4):
         assert (tmp_path / f"g{n}").read_text(encoding="utf-8") == "begun\ndone\n"
 

@@ -26,12 +26,11 @@ def test_areas_of_phantoms_on_their_true_masks(seed: int) -> None:
     phantom = make_phantom(random_settings(rng, matrix=128, top_level="L1", bottom_level="L5"))
     volume, levels = phantom.volume(), phantom.levels
     slices = measure_slices(volume, phantom.tissue_mask(), levels)
-    heights = slice_heights_mm(volume.geometry.slice_offsets_mm, volume.geometry.spacing_mm[0])
     true_areas = phantom.areas_cm2
     for level in levels.ranges:
         for protocol in PROTOCOLS:
             chosen = protocol_indices(level, protocol, slice_index=level.index_high)
-            found = measure_level(slices, level.level, protocol, chosen, heights)
+            found = measure_level(slices, level.level, protocol, chosen)
             for name, tissue in found.tissues.items():
                 expected = float(np.mean([true_areas[name][k] for k in chosen]))
                 assert tissue.area_cm2 == pytest.approx(expected, rel=0.002, abs=1e-9)
@@ -68,7 +67,7 @@ def test_empty_tissue_has_no_hu_and_no_ratio() -> None:
     volume = _volume(np.zeros((1, 4, 4)), (5.0, 1.0, 1.0), [0.0])
     mask = TissueMask((0,), np.zeros((1, 4, 4), np.uint8), np.zeros((1, 4, 4), bool))
     slices = measure_slices(volume, mask, LevelMap(()))
-    found = measure_level(slices, "L3", "mid", (0,), np.array([5.0]))
+    found = measure_level(slices, "L3", "mid", (0,))
     assert found.tissues["muscle"].mean_hu is None
     assert found.ratios == {"muscle_to_sat": None, "muscle_to_vat": None, "vat_to_sat": None}
 
@@ -109,7 +108,7 @@ def _measured(area: float):
     slices = measure_slices(
         volume, TissueMask((0,), labels, labels > 0), LevelMap((LevelRange("L3", 0, 0, 1.0, False),))
     )
-    return measure_level(slices, "L3", "mid", (0,), np.array([5.0]))
+    return measure_level(slices, "L3", "mid", (0,))
 
 
 def test_indices_by_hand() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import nibabel as nib
@@ -14,15 +13,8 @@ from sarcoscope.cli.main import app
 from sarcoscope.errors import InputError
 from sarcoscope.validation.cases import ValidationOptions, read_table
 from sarcoscope.validation.runs import merge_validations, validate_masks
+from tests.tables import write_rows
 from tests.training.recipe_data import person, write_nifti
-
-
-def _write(path: Path, rows: list[dict[str, object]]) -> Path:
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
 
 
 def _masks(folder: Path, *, foreign: bool = False, seeds: tuple[int, ...] = (1, 2)) -> Path:
@@ -50,7 +42,7 @@ def _masks(folder: Path, *, foreign: bool = False, seeds: tuple[int, ...] = (1, 
                 "reference_by": "human",
             }
         )
-    return _write(folder / "table.csv", rows)
+    return write_rows(folder / "table.csv", rows)
 
 
 def test_masks_report(tmp_path: Path) -> None:
@@ -122,7 +114,7 @@ def test_levels_report(tmp_path: Path) -> None:
     ]
     out = tmp_path / "out"
     done = CliRunner().invoke(
-        app, ["validate", "levels", str(_write(tmp_path / "t.csv", rows)), "--out", str(out), "--quiet"]
+        app, ["validate", "levels", str(write_rows(tmp_path / "t.csv", rows)), "--out", str(out), "--quiet"]
     )
     assert done.exit_code == 0, done.output
     assert "0.5000" in done.output  # 13 of 26 slices (the whole second chain is shifted)
@@ -159,7 +151,7 @@ def test_end_to_end_names_failures_and_counts_classes(tmp_path: Path) -> None:
         [
             "validate",
             "end-to-end",
-            str(_write(tmp_path / "t.csv", rows)),
+            str(write_rows(tmp_path / "t.csv", rows)),
             "--out",
             str(tmp_path / "o"),
             "--quiet",
@@ -176,7 +168,7 @@ def test_end_to_end_names_failures_and_counts_classes(tmp_path: Path) -> None:
 def test_repeatability(tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [{"person": k, "area_a": 100 + k, "area_b": 102 + k} for k in range(5)]
     done = CliRunner().invoke(
-        app, ["validate", "repeat", str(_write(tmp_path / "t.csv", rows)), "--out", str(tmp_path / "o")]
+        app, ["validate", "repeat", str(write_rows(tmp_path / "t.csv", rows)), "--out", str(tmp_path / "o")]
     )
     assert done.exit_code == 0
     assert "within 3 %" in done.output

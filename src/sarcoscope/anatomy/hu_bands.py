@@ -6,15 +6,15 @@ Bands are inclusive at both ends **on whole HU** (stored values are int16), whic
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sarcoscope.files import packaged_rows
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,7 @@ class HuBand:
 @cache
 def default_bands() -> Mapping[str, HuBand]:
     """The shipped bands by name: ``muscle, nama, lama, sat, imat, vat``."""
-    text = files("sarcoscope.anatomy").joinpath("data/hu_bands.csv").read_text(encoding="utf-8")
-    rows = csv.DictReader(text.splitlines())
+    rows = packaged_rows("sarcoscope.anatomy", "hu_bands")
     bands = {
         r["name"]: HuBand(r["name"], int(r["low"]), int(r["high"]), r["certainty"], r["source"]) for r in rows
     }

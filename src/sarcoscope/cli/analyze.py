@@ -12,14 +12,15 @@ from typing import Annotated
 import typer
 
 from sarcoscope.cli.choices import level_name, split_names
-from sarcoscope.cli.console import ProgressCall, progress_shown
-from sarcoscope.cli.deidentify import mapping_path
+from sarcoscope.cli.console import progress_shown
+from sarcoscope.cli.identity import MappingOption, ProjectOption, mapping_path
 from sarcoscope.cli.summary import print_summary
 from sarcoscope.deid.folder import Choices, deidentify_folder
 from sarcoscope.deid.mapping import FileMapping
 from sarcoscope.errors import SettingError
-from sarcoscope.language.catalogue import LANGUAGES
+from sarcoscope.language.catalogue import check_language
 from sarcoscope.measures.body_info import GivenBody
+from sarcoscope.progress import Progress
 from sarcoscope.study import AnalysisSettings, analyze
 
 
@@ -66,16 +67,15 @@ def analyze_command(
     deidentified: Annotated[
         bool, typer.Option("--deidentified", help="Results under a pseudonym, for sharing (DICOM input).")
     ] = False,
-    mapping: Annotated[Path | None, typer.Option(help="Mapping of pseudonyms, with --deidentified.")] = None,
-    project: Annotated[str, typer.Option(help="Project of the mapping.")] = "default",
+    mapping: MappingOption = None,
+    project: ProjectOption = "default",
     centre: Annotated[str, typer.Option(help="Hospital of the study.")] = "local",
     lang: Annotated[str, typer.Option(help="Language of the report: en or ko.")] = "en",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print result.json on standard output.")] = False,
 ) -> None:
     """Measure muscle and fat in a CT and write report, tables, masks and pictures into a folder."""
-    if lang not in LANGUAGES:
-        raise SettingError(f"'{lang}' is no language of the report; give {' or '.join(LANGUAGES)}.")
+    check_language(lang)
     settings = AnalysisSettings(
         levels=tuple(level_name(name) for name in split_names(levels)),
         assume_level=level_name(assume_level) if assume_level else None,
@@ -111,7 +111,7 @@ def analyze_command(
 
 @contextmanager
 def _under_pseudonym(
-    source: Path, out: Path, mapping: Path | None, project: str, centre: str, progress: ProgressCall | None
+    source: Path, out: Path, mapping: Path | None, project: str, centre: str, progress: Progress | None
 ) -> Iterator[Path]:
     """A de-identified copy of the input, for as long as it is needed."""
     place = mapping_path(mapping, project)

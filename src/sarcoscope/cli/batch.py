@@ -20,11 +20,10 @@ from rich.progress import (
 from sarcoscope.cli.choices import level_name, split_names
 from sarcoscope.cli.console import stderr, tell
 from sarcoscope.errors import SettingError
-from sarcoscope.jobs.batch import do_study, gather, prepare, read_list
+from sarcoscope.jobs.batch import do_study, gather, prepare, read_list, settings_of
 from sarcoscope.jobs.queue import JobQueue
 from sarcoscope.jobs.workers import Watcher, run_on_dask, run_workers
-from sarcoscope.language.catalogue import LANGUAGES
-from sarcoscope.study import AnalysisSettings
+from sarcoscope.language.catalogue import check_language
 
 
 def batch_command(
@@ -46,8 +45,7 @@ def batch_command(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Analyse every study of a list into a folder each; results.csv has a row a study and level."""
-    if lang not in LANGUAGES:
-        raise SettingError(f"'{lang}' is no language of the report; give {' or '.join(LANGUAGES)}.")
+    check_language(lang)
     if workers < 1:
         raise SettingError("A batch needs at least one worker.")
     settings = {
@@ -59,7 +57,7 @@ def batch_command(
         "models": list(model or ()),
     }
     # Mistakes of the user are told before the work begins.
-    AnalysisSettings(levels=tuple(settings["levels"] or ()), protocol=protocol)
+    settings_of(settings)
     table = prepare(read_list(source), out, settings, lang, resume=resume)
     if retry_failed:
         with JobQueue(table) as queue:

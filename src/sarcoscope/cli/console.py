@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import rich.progress
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from sarcoscope.errors import StorageError
+from sarcoscope.progress import Progress
 
-ProgressCall = Callable[[str, float], None]
 STAGES: Final[dict[str, str]] = {
     "read": "Reading the CT",
     "levels": "Finding vertebral levels",
@@ -30,6 +31,10 @@ STAGES: Final[dict[str, str]] = {
     "fetch_images": "Fetching images",
     "deidentify": "De-identifying",
     "validate": "Comparing with references",
+    "check": "Reading every file",
+    "backup": "Backing up",
+    "restore": "Restoring",
+    "demo": "Making the sample studies",
 }
 """What a stage is called on the terminal."""
 
@@ -55,13 +60,13 @@ def writing_to(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def progress_shown(quiet: bool) -> Iterator[ProgressCall | None]:
+def progress_shown(quiet: bool) -> Iterator[Progress | None]:
     """A progress callback ``(stage, fraction)``: a bar on a terminal, one line a stage elsewhere."""
     if quiet:
         yield None
     elif sys.stderr.isatty():
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=stderr, transient=True) as bars:
+        with rich.progress.Progress(*columns, console=stderr, transient=True) as bars:
             yield _Bars(bars)
     else:
         yield _Lines()
@@ -70,7 +75,7 @@ def progress_shown(quiet: bool) -> Iterator[ProgressCall | None]:
 class _Bars:
     """One bar a stage."""
 
-    def __init__(self, bars: Progress) -> None:
+    def __init__(self, bars: rich.progress.Progress) -> None:
         self._bars = bars
         self._task: dict[str, TaskID] = {}
 

@@ -11,49 +11,19 @@ import typer
 from rich.table import Table
 
 from sarcoscope.cli.console import progress_shown, stderr, tell
+from sarcoscope.cli.identity import OPTION_HELP, MappingOption, ProjectOption, chosen_profile, mapping_path
 from sarcoscope.deid.folder import Choices, DeidReport, StudyReport, deidentify_folder
 from sarcoscope.deid.mapping import FileMapping
-from sarcoscope.deid.profile import Profile, default_options, method_rows
 from sarcoscope.deid.quarantine import quarantine_texts
-from sarcoscope.errors import SettingError
-from sarcoscope.home import user_folder
-from sarcoscope.language.catalogue import LANGUAGES
+from sarcoscope.language.catalogue import check_language
 from sarcoscope.study.faces import head_and_neck
-
-_DATE_CHOICES = {"modified": "modified_dates", "full": "full_dates", "remove": ""}
-
-
-def mapping_path(given: Path | None, project: str) -> Path:
-    """Where the mapping of a project lies."""
-    return given or user_folder("mapping") / f"{project}.sqlite"
-
-
-def chosen_profile(options: list[str], without: list[str], dates: str) -> Profile:
-    """The profile of the command line's options."""
-    if dates not in _DATE_CHOICES:
-        raise SettingError(f"'{dates}' is no way to treat dates; give {', '.join(_DATE_CHOICES)}.")
-    names = {o.replace("-", "_") for o in options}
-    off = {o.replace("-", "_") for o in without}
-    unknown = (names | off) - set(method_rows())
-    if unknown:
-        raise SettingError(f"There is no option '{sorted(unknown)[0].replace('_', '-')}'; see --help.")
-    chosen = (set(default_options()) - {"modified_dates"}) | names
-    chosen |= {_DATE_CHOICES[dates]} - {""}
-    return Profile(frozenset(chosen - off))
-
-
-OPTION_HELP = "Further option of PS3.15: " + ", ".join(
-    o.replace("_", "-") for o, r in method_rows().items() if r["default"] == "no"
-)
 
 
 def deidentify_command(
     source: Annotated[Path, typer.Argument(metavar="IN", help="DICOM folder, file or zip.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the de-identified copies.")],
-    mapping: Annotated[
-        Path | None, typer.Option(help="File that keeps who is who (by default in your data folder).")
-    ] = None,
-    project: Annotated[str, typer.Option(help="Project: each has pseudonyms of its own.")] = "default",
+    mapping: MappingOption = None,
+    project: ProjectOption = "default",
     centre: Annotated[
         str, typer.Option(help="Hospital: the same number elsewhere is another person.")
     ] = "local",
@@ -75,8 +45,7 @@ def deidentify_command(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")] = False,
 ) -> None:
     """Remove identity by PS3.15 Annex E; pseudonyms, dates and UIDs stay consistent through the mapping."""
-    if lang not in LANGUAGES:
-        raise SettingError(f"'{lang}' is no language; give {' or '.join(LANGUAGES)}.")
+    check_language(lang)
     profile = chosen_profile(option or [], without or [], dates)
     choices = Choices(profile, centre, issuer, quarantine, dry_run, head_and_neck)
     with tempfile.TemporaryDirectory(prefix="sarcoscope-") as temporary:

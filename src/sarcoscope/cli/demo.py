@@ -10,8 +10,8 @@ import typer
 
 from sarcoscope.cli.console import progress_shown, tell
 from sarcoscope.cli.summary import print_summary
-from sarcoscope.errors import SarcoscopeError, SettingError
-from sarcoscope.language.catalogue import LANGUAGES
+from sarcoscope.errors import SarcoscopeError
+from sarcoscope.language.catalogue import check_language
 from sarcoscope.measures.body_info import GivenBody
 from sarcoscope.samples.dicom_series import write_dicom_series
 from sarcoscope.samples.fetch import fetch
@@ -26,8 +26,7 @@ def demo_command(
     lang: Annotated[str, typer.Option(help="Language of the report: en or ko.")] = "en",
 ) -> None:
     """Fetch a real abdominal CT, measure it at L3, and say where the report lies."""
-    if lang not in LANGUAGES:
-        raise SettingError(f"'{lang}' is no language of the report; give {' or '.join(LANGUAGES)}.")
+    check_language(lang)
     with tempfile.TemporaryDirectory(prefix="sarcoscope-") as temporary:
         source = _sample_ct(Path(temporary))
         tell("Sex M, age 60, height 172 cm and weight 70 kg are INVENTED for this demonstration.")

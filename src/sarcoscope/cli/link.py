@@ -9,16 +9,15 @@ import typer
 
 from sarcoscope.cli.choices import split_names
 from sarcoscope.cli.console import tell
-from sarcoscope.cli.deidentify import mapping_path
+from sarcoscope.cli.identity import MappingOption, ProjectOption, known_mapping
 from sarcoscope.deid.link import KEYS, LinkSettings, link_table
-from sarcoscope.deid.mapping import FileMapping
 
 
 def link_command(
     table: Annotated[Path, typer.Argument(metavar="TABLE", help="CSV or XLSX with a heading row.")],
     out: Annotated[Path, typer.Option("--out", help="CSV to write.")],
-    mapping: Annotated[Path | None, typer.Option(help="Mapping that 'deidentify' wrote.")] = None,
-    project: Annotated[str, typer.Option(help="Project of the mapping.")] = "default",
+    mapping: MappingOption = None,
+    project: ProjectOption = "default",
     key: Annotated[str, typer.Option(help=f"What rows are joined by: {', '.join(KEYS)}.")] = "patient_id",
     key_column: Annotated[str | None, typer.Option(help="Column of the key, if it has another name.")] = None,
     dates: Annotated[
@@ -32,7 +31,7 @@ def link_command(
     """Replace hospital numbers by pseudonyms and shift every date by its patient's offset."""
     names = tuple(split_names(dates)) if dates is not None else None
     settings = LinkSettings(key, key_column, names, centre, tuple(split_names(keep)))
-    with FileMapping(mapping_path(mapping, project), project=project, create=False) as opened:
+    with known_mapping(mapping, project) as opened:
         report = link_table(table, opened, out, settings)
         opened.record("link", {"rows": report.rows, "linked": report.linked})
     tell(f"{report.linked} of {report.rows} rows were joined to {len(report.people)} people: {out}")

@@ -31,7 +31,10 @@ from sarcoscope.cli import (
     restore,
     sample,
     send,
+    serve,
+    store,
     train,
+    user,
     validate,
 )
 from sarcoscope.cli.console import tell
@@ -56,8 +59,11 @@ app.command("pull")(pull.pull_command)
 app.command("restore")(restore.restore_command)
 app.command("masks")(masks.masks_command)
 app.command("demo")(demo.demo_command)
+app.command("serve")(serve.serve_command)
 app.command("train")(train.train_command)
 app.add_typer(validate.app, name="validate")
+app.add_typer(store.app, name="store")
+app.add_typer(user.app, name="user")
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(mapping.app, name="mapping")
 app.add_typer(models.app, name="models")

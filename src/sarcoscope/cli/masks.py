@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from sarcoscope.cli.console import tell
 from sarcoscope.errors import InputError, SettingError
 from sarcoscope.exports.segmentation import write_segmentation
 from sarcoscope.files import write_bytes
+from sarcoscope.imaging.dicom_files import to_bytes
 from sarcoscope.imaging.foreign_masks import read_mask
 from sarcoscope.imaging.instances import Instance
 from sarcoscope.imaging.label_files import OUR_VALUES
@@ -48,7 +48,7 @@ def masks_command(
     elif not study.images:
         raise InputError("The CT is no DICOM whose UIDs a DICOM mask could refer to; give --to nifti.")
     else:
-        write_bytes(out, _bytes(_dicom(study.images, study.volume.geometry, indices, labels, to)))
+        write_bytes(out, to_bytes(_dicom(study.images, study.volume.geometry, indices, labels, to)))
     tell(f"{out}: {len(indices)} slices.")
     if found.ignored:
         tell(f"Left out, for their names mean no tissue: {', '.join(found.ignored)}.")
@@ -74,9 +74,3 @@ def _values(text: str) -> dict[str, int]:
             raise SettingError(f"'{part}' is no tissue and number; give for example muscle=1,sat=2.")
         found[name.strip()] = int(number)
     return found
-
-
-def _bytes(dataset: Dataset) -> bytes:
-    buffer = BytesIO()
-    dataset.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()

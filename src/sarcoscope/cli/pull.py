@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydicom.dataset import Dataset
 
 from sarcoscope.cli.console import progress_shown, tell
-from sarcoscope.dicomnet import web
-from sarcoscope.dicomnet.peer import Peer
 from sarcoscope.errors import NotFoundError, SettingError
 from sarcoscope.imaging.instances import text_of
+
+if TYPE_CHECKING:
+    from sarcoscope.dicomnet.peer import Peer
 
 
 def pull_command(
@@ -36,6 +37,10 @@ def pull_command(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Find studies (C-FIND or QIDO-RS) and fetch their series (C-GET, C-MOVE or WADO-RS)."""
+    # The network libraries take half a second to import, which other commands need not pay.
+    from sarcoscope.dicomnet import web
+    from sarcoscope.dicomnet.peer import Peer
+
     if (source is None) == (dicomweb is None):
         raise SettingError("Give one source: --from AE@HOST:PORT or --dicomweb ADDRESS.")
     if method not in ("get", "move"):

@@ -5,24 +5,23 @@ from __future__ import annotations
 import signal
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sarcoscope.cli.choices import level_name, split_names
 from sarcoscope.cli.console import tell
-from sarcoscope.cli.deidentify import OPTION_HELP, chosen_profile, mapping_path
+from sarcoscope.cli.identity import OPTION_HELP, MappingOption, ProjectOption, chosen_profile, mapping_path
 from sarcoscope.deid.folder import Choices
 from sarcoscope.deid.mapping import FileMapping
-from sarcoscope.dicomnet.handover import Handover
-from sarcoscope.dicomnet.receiver import Receiver, Sender, Tls
-from sarcoscope.dicomnet.rules import Rules
-from sarcoscope.dicomnet.spool import Spool
 from sarcoscope.errors import RetriableError, SettingError
 from sarcoscope.home import user_folder
-from sarcoscope.language.catalogue import LANGUAGES
+from sarcoscope.language.catalogue import check_language
 from sarcoscope.study import AnalysisSettings
 from sarcoscope.study.faces import head_and_neck
+
+if TYPE_CHECKING:
+    from sarcoscope.dicomnet.handover import Handover
 
 
 def receive_command(
@@ -34,8 +33,8 @@ def receive_command(
         list[str] | None,
         typer.Option(help="Who may send: AE, AE@ADDRESS or AE@NETWORK/BITS (again)."),
     ] = None,
-    mapping: Annotated[Path | None, typer.Option(help="File that keeps who is who.")] = None,
-    project: Annotated[str, typer.Option(help="Project: each has pseudonyms of its own.")] = "default",
+    mapping: MappingOption = None,
+    project: ProjectOption = "default",
     centre: Annotated[str, typer.Option(help="Hospital that sends.")] = "local",
     spool: Annotated[Path | None, typer.Option(help="Folder for what is arriving.")] = None,
     quiet_time: Annotated[float, typer.Option(help="Quiet seconds that complete a study.")] = 60.0,
@@ -55,8 +54,13 @@ def receive_command(
     once: Annotated[bool, typer.Option("--once", help="Stop after the first study.")] = False,
 ) -> None:
     """Take DICOM from scanners and PACS (C-STORE), de-identify complete studies, analyse by the rules."""
-    if lang not in LANGUAGES:
-        raise SettingError(f"'{lang}' is no language of the report; give {' or '.join(LANGUAGES)}.")
+    # The network libraries take half a second to import, which other commands need not pay.
+    from sarcoscope.dicomnet.handover import Handover
+    from sarcoscope.dicomnet.receiver import Receiver, Sender, Tls
+    from sarcoscope.dicomnet.rules import Rules
+    from sarcoscope.dicomnet.spool import Spool
+
+    check_language(lang)
     if (tls_certificate is None) != (tls_key is None):
         raise SettingError("TLS needs a certificate and its key.")
     place = mapping_path(mapping, project)

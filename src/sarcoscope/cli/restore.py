@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 from typing import Annotated
 
@@ -10,19 +9,19 @@ import pydicom
 import typer
 
 from sarcoscope.cli.console import tell
-from sarcoscope.cli.deidentify import mapping_path
-from sarcoscope.deid.mapping import FileMapping
+from sarcoscope.cli.identity import MappingOption, ProjectOption, known_mapping
 from sarcoscope.deid.restore import Target, encapsulated_report, restore, result_files
 from sarcoscope.errors import NotFoundError, SettingError, UnreadableError
 from sarcoscope.files import make_folder, write_bytes
+from sarcoscope.imaging.dicom_files import to_bytes
 from sarcoscope.imaging.instances import read_header
 
 
 def restore_command(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="Folder of 'analyze', or a DICOM file.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the identified objects.")],
-    mapping: Annotated[Path | None, typer.Option(help="Mapping that 'deidentify' wrote.")] = None,
-    project: Annotated[str, typer.Option(help="Project of the mapping.")] = "default",
+    mapping: MappingOption = None,
+    project: ProjectOption = "default",
     target: Annotated[
         Path | None, typer.Option(help="A DICOM file of the patient's study from the clinical PACS.")
     ] = None,
@@ -36,7 +35,7 @@ def restore_command(
     if not files:
         raise NotFoundError(f"No DICOM result was found in '{results.name}'.")
     make_folder(out)
-    with FileMapping(mapping_path(mapping, project), project=project, create=False) as opened:
+    with known_mapping(mapping, project) as opened:
         done = None
         for path in files:
             try:
@@ -44,10 +43,10 @@ def restore_command(
             except Exception as error:
                 raise UnreadableError(f"'{path.name}' is no DICOM file, or it is damaged.") from error
             done = restore(dataset, opened, who)
-            write_bytes(out / path.name, _bytes(done))
+            write_bytes(out / path.name, to_bytes(done))
         report = results / "report.pdf"
         if done is not None and report.is_file():
-            write_bytes(out / "report.dcm", _bytes(encapsulated_report(report.read_bytes(), done)))
+            write_bytes(out / "report.dcm", to_bytes(encapsulated_report(report.read_bytes(), done)))
     tell(f"{len(files)} objects carry the patient's identity again: {out} (identified data).")
 
 
@@ -60,9 +59,3 @@ def _target(path: Path | None, name: str, birth_date: str, sex: str) -> Target:
     if header is None:
         raise UnreadableError(f"'{path.name}' is no DICOM file, or it is damaged.")
     return Target.of(header)
-
-
-def _bytes(dataset: pydicom.Dataset) -> bytes:
-    buffer = BytesIO()
-    dataset.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()

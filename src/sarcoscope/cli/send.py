@@ -8,8 +8,6 @@ from typing import Annotated
 import typer
 
 from sarcoscope.cli.console import progress_shown, tell
-from sarcoscope.dicomnet import web
-from sarcoscope.dicomnet.peer import Peer, dicom_files, refuse_pseudonyms
 from sarcoscope.errors import SettingError
 
 
@@ -27,6 +25,10 @@ def send_command(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Send DICOM files (C-STORE or STOW-RS). Pseudonymous objects never go to a clinical system."""
+    # The network libraries take half a second to import, which other commands need not pay.
+    from sarcoscope.dicomnet import web
+    from sarcoscope.dicomnet.peer import Peer, dicom_files, refuse_pseudonyms
+
     if (to is None) == (dicomweb is None):
         raise SettingError("Give one receiver: --to AE@HOST:PORT or --dicomweb ADDRESS.")
     files = dicom_files(source)

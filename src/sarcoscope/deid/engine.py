@@ -36,6 +36,7 @@ _MOST_UIDS: Final = 1000
 _CLASS_TAGS: Final = ("00080016", "00081150")
 _CHARACTERISTIC: Final = re.compile(r"[MFO]|\d{1,3}[DWMY]?|\d{0,3}(\.\d{1,6})?")
 """What sex, age, size and weight can look like."""
+_LONG_NUMBER: Final = re.compile(r"\+?\d{1,15}(\.\d{1,15})?([eE][+-]?\d{1,2})?")
 _DUMMIES: Final[dict[str, Any]] = {
     "AE": "REMOVED",
     "AS": "000Y",
@@ -142,34 +143,26 @@ class Engine:
     def _element(
         self, element: DataElement, parent: Dataset, work: _Work, nested: bool
     ) -> DataElement | None:
-        tag, name = _hex(element.tag), element.name
         action = self._action(element, parent, work, nested)
         if action is None:
             return self._unlisted(element, work, nested)
-        if element.tag.is_private:
-            # No name of a private attribute is written down: they are free text of the maker.
-            name = "Private attribute"
-        code = action.code
-        if code in ("K", "C") or code == KEEP_REFERENCES:
+        code, vr = action.code, element.VR
+        if code in ("K", "C", KEEP_REFERENCES):
             return self._kept(element, action, work, nested)
+        if code == "U" or (code == "D" and vr == "UI"):
+            return self._new_uid(element, action.reason, work, nested)
+        tag, name = _hex(element.tag), _shown_name(element)
         if code == "X":
             work.note(tag, name, "removed", action.reason, nested)
             return None
-        if code == "U" or (code == "D" and element.VR == "UI"):
-            return self._new_uid(element, action.reason, work, nested)
-        if code == "Z" and element.VR != "SQ":
-            work.note(
-                tag, name, "pseudonym" if _is_patient(tag, nested) else "emptied", action.reason, nested
-            )
-            return DataElement(
-                element.tag, element.VR, work.person.pseudonym if _is_patient(tag, nested) else ""
-            )
-        if element.VR == "SQ":
-            work.note(tag, name, "emptied" if code == "Z" else "replaced", action.reason, nested)
-            return DataElement(element.tag, "SQ", [] if code == "Z" else self._dummy_items(element, work))
-        work.note(tag, name, "pseudonym" if _is_patient(tag, nested) else "replaced", action.reason, nested)
-        dummy = work.person.pseudonym if _is_patient(tag, nested) else _DUMMIES.get(element.VR, "")
-        return DataElement(element.tag, element.VR, dummy)
+        done = "emptied" if code == "Z" else "replaced"
+        value = "" if code == "Z" else _DUMMIES.get(vr, "")
+        if vr == "SQ":
+            value = [] if code == "Z" else self._dummy_items(element, work)
+        elif tag in PSEUDONYM_TAGS and not nested:
+            done, value = "pseudonym", work.person.pseudonym
+        work.note(tag, name, done, action.reason, nested)
+        return DataElement(element.tag, vr, value)
 
     def _action(self, element: DataElement, parent: Dataset, work: _Work, nested: bool) -> Action | None:
         tag = _hex(element.tag)
@@ -191,9 +184,7 @@ class Engine:
 
     def _kept(self, element: DataElement, action: Action, work: _Work, nested: bool) -> DataElement | None:
         """What an option keeps (K) or cleans (C), or a sequence whose references are replaced."""
-        tag, name, vr = _hex(element.tag), element.name, element.VR
-        if element.tag.is_private:
-            name = "Private attribute"
+        tag, name, vr = _hex(element.tag), _shown_name(element), element.VR
         if vr == "SQ":
             work.note(tag, name, "cleaned" if action.code != "K" else "kept", action.reason, nested)
             items = self._items(element, work, action.reason)
@@ -203,8 +194,9 @@ class Engine:
         if vr in _DATES and action.reason == "modified_dates":
             work.note(tag, name, "shifted", action.reason, nested)
             return DataElement(element.tag, vr, _each(element, lambda text: _shifted(vr, text, work)))
-        if vr == "UI" and action.code == KEEP_REFERENCES:
-            return self._new_uid(element, action.reason, work, nested)
+        if action.code == KEEP_REFERENCES:
+            work.note(tag, name, "removed", "unreadable content", nested)
+            return None
         if action.code == "C" and vr in (*_TEXTS, "PN"):
             work.note(tag, name, "cleaned", action.reason, nested)
             return DataElement(element.tag, vr, _each(element, lambda text: cleaned(text, work.identifiers)))
@@ -214,8 +206,9 @@ class Engine:
         if action.reason == "retain_patient_characteristics" and not _CHARACTERISTIC.fullmatch(
             _text(element)
         ):
-            work.note(tag, name, "emptied", "no such value", nested)
-            return DataElement(element.tag, vr, "")
+            rounded = _rounded(_text(element)) if vr == "DS" else ""
+            work.note(tag, name, "cleaned" if rounded else "emptied", "no such value", nested)
+            return DataElement(element.tag, vr, rounded)
         work.note(tag, name, "kept", action.reason, nested)
         return _copy(element)
 
@@ -324,8 +317,9 @@ def _is_standard(uid: str, tag: str) -> bool:
     return uid.startswith(_STANDARD_UIDS) and (known or tag in _CLASS_TAGS)
 
 
-def _is_patient(tag: str, nested: bool) -> bool:
-    return tag in PSEUDONYM_TAGS and not nested
+def _shown_name(element: DataElement) -> str:
+    """Name for the report; that of a private attribute is its maker's free text and is not written down."""
+    return "Private attribute" if element.tag.is_private else str(element.name)
 
 
 def _readable(source: Dataset, work: _Work, nested: bool) -> Iterator[DataElement]:
@@ -446,6 +440,17 @@ def _values(element: DataElement) -> list[Any]:
 
 def _text(element: DataElement) -> str:
     return "\\".join(str(v) for v in _values(element))
+
+
+def _rounded(text: str) -> str:
+    """A size or weight that is written with more digits than it can have, rounded; empty when it is none.
+
+    Rounding keeps a number that was hidden in the digits from coming through.
+    """
+    if not _LONG_NUMBER.fullmatch(text.strip()):
+        return ""
+    value = float(text)
+    return f"{value:.4f}".rstrip("0").rstrip(".") if 0 < value < 1000 else ""
 
 
 def _copy(element: DataElement) -> DataElement:

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,13 +24,15 @@ from sarcoscope.deid.mapping import FileMapping, Identity, Person
 from sarcoscope.deid.pixel_text import series_text
 from sarcoscope.deid.profile import Profile
 from sarcoscope.deid.quarantine import class_of, is_directory, quarantine_texts, reason_against, text_in
+from sarcoscope.deid.words import name_words
 from sarcoscope.errors import NotFoundError, SarcoscopeError, SettingError, StorageError, UnreadableError
-from sarcoscope.files import write_bytes
+from sarcoscope.files import make_folder, write_bytes
 from sarcoscope.imaging.archive import unpacked
+from sarcoscope.imaging.dicom_files import to_bytes
 from sarcoscope.imaging.instances import numbers_of, read_header, text_of
 from sarcoscope.imaging.pixels import decode_pixels
+from sarcoscope.progress import Progress
 
-Progress = Callable[[str, float], None]
 FaceFinder = Callable[[Sequence[Path]], frozenset[str] | None]
 """SOP instance UIDs of the slices of head and neck; None: it cannot be told."""
 REPORT_SCHEMA: Final = "1.0"
@@ -107,7 +108,7 @@ class DeidReport:
                 "codes": [{"code": c, "scheme": "DCM", "meaning": m} for c, m in self.codes],
             },
             "images": self.written,
-            "studies": [_study_dict(s) for s in self.studies],
+            "studies": [study_dict(s) for s in self.studies],
             "quarantined": [
                 {"reason": r, "text": dict(quarantine_texts()[r]), "files": n}
                 for r, n in sorted(self.quarantined.items())
@@ -117,7 +118,8 @@ class DeidReport:
         }
 
 
-def _study_dict(study: StudyReport) -> dict[str, Any]:
+def study_dict(study: StudyReport) -> dict[str, Any]:
+    """A study's part of ``report.json``."""
     return {
         "pseudonym": study.pseudonym,
         "study": study.study,
@@ -167,7 +169,8 @@ def deidentify_folder(
     if out.resolve().is_relative_to(Path(source).resolve()):
         raise SettingError("The de-identified files must not lie in the folder that is read.")
     # Values of damaged files are checked here, not by pydicom, whose log would hold them.
-    with _as_folder(Path(source)) as root, disable_value_validation():
+    with _as_folder(Path(source)) as root, disable_value_validation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         work = _Work(out, mapping, choices, Engine(choices.profile, mapping))
         entries = work.scan(root, progress)
         if not entries and not work.report.quarantined:
@@ -313,7 +316,7 @@ class _Work:
                 with self.mapping.transaction():
                     copy, changes = self.engine.deidentify(dataset, person)
                     self._complete(copy, entry)
-                content = _encoded(copy)
+                content = to_bytes(copy)
             except SarcoscopeError:
                 raise
             except Exception:  # damaged values fail in many ways when they are written
@@ -371,12 +374,9 @@ class _Work:
 
     def write_report(self) -> None:
         """``report.json``."""
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(self.report.as_dict(), ensure_ascii=False, indent=1)
-            (self.out / "report.json").write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise StorageError(f"'{self.out.name}' cannot be written: {error.strerror}.") from error
+        make_folder(self.out)
+        text = json.dumps(self.report.as_dict(), ensure_ascii=False, indent=1)
+        write_bytes(self.out / "report.json", (text + "\n").encode())
 
 
 class _SeriesFolder:
@@ -400,19 +400,8 @@ class _SeriesFolder:
             candidate = f"{self._next}.dcm"
             self._next += 1
             name = candidate if candidate not in self._taken else None
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"A de-identified image cannot be written: {error.strerror}.") from error
+        make_folder(self.folder)
         write_bytes(self.folder / name, content)
-
-
-def _encoded(dataset: Dataset) -> bytes:
-    buffer = BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        dataset.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
 
 
 def _looks_like_dicom(path: Path) -> bool:
@@ -426,9 +415,7 @@ def _looks_like_dicom(path: Path) -> bool:
 
 def _read(path: Path) -> Dataset | None:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return pydicom.dcmread(path, force=True)
+        return pydicom.dcmread(path, force=True)
     except Exception:
         return None
 
@@ -437,11 +424,9 @@ def _picture(dataset: Dataset | None) -> NDArray[Any] | None:
     if dataset is None or "PixelData" not in dataset:
         return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            meta = getattr(dataset, "file_meta", None)
-            syntax = "" if meta is None else text_of(meta, "TransferSyntaxUID")
-            return decode_pixels(dataset, syntax)
+        meta = getattr(dataset, "file_meta", None)
+        syntax = "" if meta is None else text_of(meta, "TransferSyntaxUID")
+        return decode_pixels(dataset, syntax)
     except Exception:
         return None
 
@@ -476,6 +461,5 @@ def _conflict(group: list[_Entry]) -> bool:
         return True
     if born:
         return False
-    split = str.maketrans("=, ", "^^^")
-    names = {frozenset(p.name.casefold().translate(split).split("^")) - {""} for p in people} - {frozenset()}
+    names = {name_words(p.name) for p in people} - {frozenset()}
     return any(not (a & b) for a in names for b in names)

@@ -14,7 +14,8 @@ from typing import Any, Final
 from sarcoscope.deid.dates import DateShift
 from sarcoscope.deid.mapping import NUMBER, FileMapping, Person, without_zeros
 from sarcoscope.deid.words import identifying_words, names_somebody
-from sarcoscope.errors import InputError, NotFoundError, SettingError, StorageError, UnreadableError
+from sarcoscope.errors import InputError, NotFoundError, SettingError, UnreadableError
+from sarcoscope.files import csv_text, make_folder, write_bytes
 
 KEYS: Final = ("patient_id", "person_id", "accession")
 """What a row may be joined by."""
@@ -262,17 +263,8 @@ def _is_date(text: str) -> bool:
 
 
 def _write(path: Path, columns: Sequence[str], rows: Sequence[dict[str, str]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        part.write_text(text.getvalue(), encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise StorageError(f"'{path.name}' cannot be written: {error.strerror}.") from error
+    make_folder(path.parent)
+    write_bytes(path, csv_text(columns, rows).encode())
 
 
 def add_person_ids(table: Path, mapping: FileMapping, centre: str = "") -> tuple[int, int]:

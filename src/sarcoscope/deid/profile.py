@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from typing import Final
 
 from sarcoscope.errors import SettingError
+from sarcoscope.files import packaged_rows
 
 DATE_OPTIONS: Final = ("modified_dates", "full_dates")
 KEPT_CHARACTERISTICS: Final = ("00100040", "00101010", "00101020", "00101030")
@@ -35,8 +34,7 @@ _ORDER: Final = (
 
 
 def _table(name: str) -> list[dict[str, str]]:
-    text = files("sarcoscope.deid").joinpath(f"data/{name}.csv").read_text(encoding="utf-8")
-    return list(csv.DictReader(text.splitlines()))
+    return packaged_rows("sarcoscope.deid", name)
 
 
 @cache

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +13,7 @@ from pydicom.dataset import Dataset
 
 from sarcoscope.deid.pixel_text import find_text
 from sarcoscope.deid.profile import Profile
+from sarcoscope.files import packaged_rows
 from sarcoscope.imaging.instances import CT_CLASSES, SECONDARY_CAPTURE, numbers_of, text_of
 
 _OURS: Final = (
@@ -34,8 +33,10 @@ _DOSE: Final = re.compile(r"DOSE|PATIENT PROTOCOL|SCREEN ?SAVE", re.IGNORECASE)
 @cache
 def quarantine_texts() -> Mapping[str, Mapping[str, str]]:
     """Sentence of every reason in both languages."""
-    text = files("sarcoscope.deid").joinpath("data/quarantine_reasons.csv").read_text(encoding="utf-8")
-    return {r["code"]: {"en": r["en"], "ko": r["ko"]} for r in csv.DictReader(text.splitlines())}
+    return {
+        r["code"]: {"en": r["en"], "ko": r["ko"]}
+        for r in packaged_rows("sarcoscope.deid", "quarantine_reasons")
+    }
 
 
 def class_of(header: Dataset) -> str:

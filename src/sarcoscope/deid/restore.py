@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from sarcoscope.deid.mapping import FileMapping, Identity, Person
+from sarcoscope.deid.words import name_words
 from sarcoscope.errors import IdentityError
+from sarcoscope.imaging.dicom_files import DEIDENTIFICATION, PATIENT_AND_STUDY, explicit_file_meta, new_uid
 from sarcoscope.imaging.instances import text_of
 
 OWN_MANUFACTURER: Final = "Sarcoscope"
 ENCAPSULATED_PDF: Final = "1.2.840.10008.5.1.4.1.1.104.1"
 _STUDY_DATES: Final = ("StudyDate", "StudyTime")
 _STUDY_LEVEL: Final = ("AccessionNumber", "StudyID", "ReferringPhysicianName", "StudyDescription")
-_DEIDENTIFICATION: Final = (
-    "PatientIdentityRemoved",
-    "DeidentificationMethod",
-    "DeidentificationMethodCodeSequence",
-    "LongitudinalTemporalInformationModified",
-)
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,7 @@ def check_same(identity: Identity, target: Target) -> None:
         IdentityError: something differs, or fewer than two of the three are known on both sides.
     """
     pairs = {
-        "name": (_words(identity.name), _words(target.name)),
+        "name": (name_words(identity.name), name_words(target.name)),
         "birth date": (identity.birth_date.strip(), target.birth_date.strip().replace("-", "")),
         "sex": (identity.sex.strip().upper(), target.sex.strip().upper()),
     }
@@ -98,15 +93,11 @@ def encapsulated_report(pdf: bytes, like: Dataset) -> Dataset:
         like: a restored object of the study.
     """
     out = Dataset()
-    for keyword in (
-        *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyInstanceUID"),
-        *_STUDY_DATES,
-        *_STUDY_LEVEL,
-    ):
+    for keyword in (*PATIENT_AND_STUDY, "StudyInstanceUID", "StudyDescription"):
         setattr(out, keyword, like.get(keyword, ""))
     out.SpecificCharacterSet = "ISO_IR 192"
-    out.SOPClassUID, out.SOPInstanceUID = UID(ENCAPSULATED_PDF), generate_uid(prefix=None)
-    out.SeriesInstanceUID, out.SeriesNumber, out.InstanceNumber = generate_uid(prefix=None), 9003, 1
+    out.SOPClassUID, out.SOPInstanceUID = UID(ENCAPSULATED_PDF), new_uid()
+    out.SeriesInstanceUID, out.SeriesNumber, out.InstanceNumber = new_uid(), 9003, 1
     out.Modality, out.ConversionType = "DOC", "WSD"
     out.Manufacturer, out.SeriesDescription = OWN_MANUFACTURER, "Sarcoscope report"
     out.BurnedInAnnotation, out.DocumentTitle = "YES", "Sarcoscope report"
@@ -117,10 +108,7 @@ def encapsulated_report(pdf: bytes, like: Dataset) -> Dataset:
     out.AcquisitionDateTime = now.strftime("%Y%m%d%H%M%S")
     out.EncapsulatedDocumentLength = len(pdf)
     out.EncapsulatedDocument = pdf + b"\x00" * (len(pdf) % 2)
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = out.SOPClassUID, out.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    out.file_meta = meta
+    out.file_meta = explicit_file_meta(out)
     return out
 
 
@@ -130,10 +118,6 @@ def result_files(folder: Path) -> Iterator[Path]:
         yield folder
         return
     yield from sorted(folder.rglob("*.dcm"))
-
-
-def _words(name: str) -> list[str]:
-    return [w for w in re.split(r"[\^=\s,]+", name.casefold()) if w]
 
 
 def _restore_uids(dataset: Dataset, mapping: FileMapping) -> None:
@@ -184,6 +168,6 @@ def _identify(dataset: Dataset, person: Person, target: Target) -> None:
         for keyword in _STUDY_LEVEL:
             if keyword in target.header:
                 setattr(dataset, keyword, text_of(target.header, keyword))
-    for keyword in _DEIDENTIFICATION:
+    for keyword in DEIDENTIFICATION:
         if keyword in dataset:
             delattr(dataset, keyword)

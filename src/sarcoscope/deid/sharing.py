@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import json
@@ -10,7 +9,7 @@ import os
 import secrets
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -25,9 +24,10 @@ from sarcoscope.errors import (
     StorageError,
     UnreadableError,
 )
+from sarcoscope.files import csv_text
 from sarcoscope.imaging.instances import read_header, text_of
+from sarcoscope.progress import Progress
 
-Progress = Callable[[str, float], None]
 MANIFEST: Final = "manifest.json"
 LEAST_CELL: Final = 5
 """Smallest group of people that a table may show."""
@@ -241,10 +241,5 @@ def _append(ledger: Path, entry: dict[str, Any]) -> None:
 
 def ledger_csv(entries: Sequence[dict[str, Any]]) -> str:
     """The ledger as CSV."""
-    out = io.StringIO()
     columns = ("id", "made", "recipient", "purpose", "approval", "expires", "people", "files", "destroyed")
-    writer = csv.DictWriter(out, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for entry in entries:
-        writer.writerow({**entry, **entry.get("terms", {}), "destroyed": entry.get("destroyed") or ""})
-    return out.getvalue()
+    return csv_text(columns, [{**e, **e.get("terms", {})} for e in entries])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable
 from functools import cache
-from importlib.resources import files
 from typing import Final
+
+from sarcoscope.files import packaged_rows
 
 _MEASURE: Final = r"\d{1,3}(?:\.\d{1,2})? ?(?:mm|cm|sec|s|kvp?|min)"
 _TOKEN: Final = re.compile(rf"(?<![\w.]){_MEASURE}(?![\w.])|[^\W_]+(?:[.'][^\W_]+)*", re.IGNORECASE)
@@ -21,8 +21,7 @@ _LONG: Final = 6
 @cache
 def safe_words() -> frozenset[str]:
     """Words (lower case) that say nothing of a person."""
-    text = files("sarcoscope.deid").joinpath("data/safe_words.csv").read_text(encoding="utf-8")
-    return frozenset(w for r in csv.DictReader(text.splitlines()) for w in r["words"].split())
+    return frozenset(w for r in packaged_rows("sarcoscope.deid", "safe_words") for w in r["words"].split())
 
 
 def cleaned(text: str, identifiers: frozenset[str] = frozenset()) -> str:
@@ -63,6 +62,11 @@ def identifying_words(values: Iterable[str]) -> frozenset[str]:
             found |= {f"{year}{s}{month}{s}{day}" for s in ("-", ".", "/")}
             found |= {f"{day}{s}{month}{s}{year}" for s in ("-", ".", "/")}
     return frozenset(found)
+
+
+def name_words(name: str) -> frozenset[str]:
+    """Words (lower case) of a person's name, in every writing that it has."""
+    return frozenset(w for w in re.split(r"[\^=\s,]+", name.casefold()) if w)
 
 
 def names_somebody(text: str, identifiers: frozenset[str]) -> bool:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Final
 
 from sarcoscope.anatomy.levels import LEVEL_INDEX, level_distance
 from sarcoscope.errors import SettingError
+from sarcoscope.files import packaged_rows
 
 ALL_MUSCLES: Final = "all"
 SUBSTITUTES: Final = ("L2", "L4", "L5", "L1", "T12", "T11", "T10")
@@ -112,8 +111,7 @@ def _number(text: str) -> float | None:
 
 
 def _rows(name: str) -> list[dict[str, str]]:
-    text = files("sarcoscope.diagnosis").joinpath(f"data/{name}.csv").read_text(encoding="utf-8")
-    return list(csv.DictReader(text.splitlines()))
+    return packaged_rows("sarcoscope.diagnosis", name)
 
 
 @cache

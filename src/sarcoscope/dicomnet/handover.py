@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,7 +93,7 @@ class Handover:
 
     def _analyse(self, report: DeidReport, wanted: set[str]) -> None:
         for study in report.studies:
-            aside = sum(Counter(report.quarantined).values())
+            aside = report.quarantined.total()
             images = sum(study.series.values())
             self.told(f"{study.pseudonym}: {images} images de-identified, {aside} set aside")
             if self.results is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,9 +21,10 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from sarcoscope.dicomnet.receiver import TRANSFER_SYNTAXES
 from sarcoscope.errors import IdentityError, NetworkError, NotFoundError, SettingError
+from sarcoscope.files import write_bytes
 from sarcoscope.imaging.instances import read_header, text_of
+from sarcoscope.progress import Progress
 
-Progress = Callable[[str, float], None]
 _PENDING: Final = (0xFF00, 0xFF01)
 _MOST_CONTEXTS: Final = 120
 _STUDY_KEYS: Final = ("StudyInstanceUID", "PatientID", "StudyDate", "ModalitiesInStudy", "AccessionNumber")
@@ -164,9 +165,7 @@ class Peer:
         def keep(event: Any) -> int:
             uid = str(event.request.AffectedSOPInstanceUID)
             name = uid if set(uid) <= set("0123456789.") and uid.strip(".") else f"x{len(taken)}"
-            part = out / f".{name}.part"
-            part.write_bytes(event.encoded_dataset())
-            part.replace(out / f"{name}.dcm")
+            write_bytes(out / f"{name}.dcm", event.encoded_dataset())
             taken.add(uid)
             return 0
 

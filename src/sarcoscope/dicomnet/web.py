@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,10 @@ import pydicom
 from dicomweb_client.api import DICOMwebClient
 from pydicom.dataset import Dataset
 
-from sarcoscope.dicomnet.peer import Progress
 from sarcoscope.errors import NetworkError
 from sarcoscope.files import write_bytes
+from sarcoscope.imaging.dicom_files import to_bytes
+from sarcoscope.progress import Progress
 
 
 def _client(url: str) -> DICOMwebClient:
@@ -53,7 +53,7 @@ def fetch_series(url: str, series: Sequence[Dataset], out: Path, progress: Progr
         try:
             images: Any = client.iter_series(str(one.StudyInstanceUID), str(one.SeriesInstanceUID))
             for image in images:
-                write_bytes(out / f"{image.SOPInstanceUID}.dcm", _bytes(image))
+                write_bytes(out / f"{image.SOPInstanceUID}.dcm", to_bytes(image))
                 count += 1
         except (OSError, ValueError, RuntimeError) as error:
             raise NetworkError(f"A series could not be fetched ({type(error).__name__}).") from error
@@ -79,9 +79,3 @@ def store(url: str, files: Sequence[Path], progress: Progress | None = None) -> 
         if answer.get("FailedSOPSequence"):
             raise NetworkError(f"The DICOMweb service refused an image; {n} arrived.")
     return len(files)
-
-
-def _bytes(image: Dataset) -> bytes:
-    buffer = BytesIO()
-    image.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from functools import cache
-from importlib.resources import files
 from typing import Final
 
 from pydicom.sr.coding import Code
+
+from sarcoscope.files import packaged_rows
 
 PRIVATE_SCHEME: Final = "99SARCOSCOPE"
 UNITS: Final[dict[str, tuple[str, str]]] = {
@@ -25,8 +25,7 @@ UNITS: Final[dict[str, tuple[str, str]]] = {
 
 @cache
 def _codes() -> dict[str, dict[str, str]]:
-    text = files("sarcoscope.exports").joinpath("data/dicom_codes.csv").read_text(encoding="utf-8")
-    return {r["key"]: r for r in csv.DictReader(text.splitlines())}
+    return {r["key"]: r for r in packaged_rows("sarcoscope.exports", "dicom_codes")}
 
 
 def code(key: str) -> Code:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Sequence
 
@@ -11,15 +10,9 @@ from pydicom.dataset import Dataset
 from sarcoscope.exports.dicom_seg import make_seg
 from sarcoscope.exports.dicom_sr import make_sr
 from sarcoscope.exports.record import StudyRecord
+from sarcoscope.imaging.dicom_files import DEIDENTIFICATION, to_bytes
 from sarcoscope.imaging.instances import Instance
 from sarcoscope.tissues.tissue_mask import TissueMask
-
-DEIDENTIFICATION = (
-    "PatientIdentityRemoved",
-    "DeidentificationMethod",
-    "DeidentificationMethodCodeSequence",
-    "LongitudinalTemporalInformationModified",
-)
 
 
 def study_objects(
@@ -51,10 +44,3 @@ def _say_deidentified(made: Dataset, header: Dataset) -> None:
     for keyword in DEIDENTIFICATION:
         if keyword in header:
             setattr(made, keyword, header.get(keyword))
-
-
-def to_bytes(dataset: Dataset) -> bytes:
-    """A dataset as a DICOM file."""
-    buffer = io.BytesIO()
-    dataset.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()

@@ -15,7 +15,8 @@ from pydicom.sr.coding import Code
 from sarcoscope.anatomy.tissues import TISSUE_COLOURS, TISSUES, tissue_name
 from sarcoscope.errors import SettingError
 from sarcoscope.exports.dicom_codes import code
-from sarcoscope.exports.dicom_source import algorithm, equipment, new_uid, source_images
+from sarcoscope.exports.dicom_source import algorithm, equipment, source_images
+from sarcoscope.imaging.dicom_files import new_uid
 from sarcoscope.imaging.instances import Instance
 from sarcoscope.imaging.pixels import SliceTurn
 

@@ -14,30 +14,15 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 from sarcoscope._version import __version__
 from sarcoscope.exports.dicom_codes import PRIVATE_SCHEME
+from sarcoscope.imaging.dicom_files import PATIENT_AND_STUDY
 from sarcoscope.imaging.instances import Instance, text_of
 
 MANUFACTURER: Final = "Sarcoscope"
-_EMPTY: Final = (
-    "PatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyDate",
-    "StudyTime",
-    "StudyID",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-)
-"""Elements that every object has, empty where the images say nothing (type 2)."""
 _TAKEN: Final = (
     "PatientAge",
     "PatientSize",
     "PatientWeight",
     "StudyDescription",
-    "PatientIdentityRemoved",
-    "DeidentificationMethod",
-    "DeidentificationMethodCodeSequence",
-    "LongitudinalTemporalInformationModified",
     "SeriesInstanceUID",
     "StudyInstanceUID",
     "SOPClassUID",
@@ -77,7 +62,7 @@ def _source(image: Instance, frame_of_reference: str) -> Dataset:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         out.SpecificCharacterSet = "ISO_IR 192"
-        for keyword in _EMPTY:
+        for keyword in PATIENT_AND_STUDY:
             setattr(out, keyword, text_of(header, keyword))
         for keyword in _TAKEN:
             if keyword in header:
@@ -85,11 +70,6 @@ def _source(image: Instance, frame_of_reference: str) -> Dataset:
     out.SOPInstanceUID = UID(image.sop_uid or "")
     out.FrameOfReferenceUID = UID(frame_of_reference)
     return out
-
-
-def new_uid() -> UID:
-    """A fresh UID below 2.25."""
-    return generate_uid(prefix=None)
 
 
 def equipment() -> dict[str, Any]:

@@ -31,8 +31,9 @@ from pydicom.sr.coding import Code
 from sarcoscope._version import __version__
 from sarcoscope.exports.dicom_codes import code, unit
 from sarcoscope.exports.dicom_seg import segment_numbers
-from sarcoscope.exports.dicom_source import MANUFACTURER, coding_schemes, equipment, new_uid, source_images
+from sarcoscope.exports.dicom_source import MANUFACTURER, coding_schemes, equipment, source_images
 from sarcoscope.exports.record import StudyRecord
+from sarcoscope.imaging.dicom_files import new_uid
 from sarcoscope.imaging.instances import Instance
 from sarcoscope.measures.measurement import Measurement as Measured
 from sarcoscope.measures.measurement import TissueMeasure

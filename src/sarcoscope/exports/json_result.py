@@ -128,7 +128,15 @@ def levels_list(record: StudyRecord) -> list[Json]:
 
 def flags_list(flags: tuple[Flag, ...]) -> list[Json]:
     """The ``flags`` array."""
-    return [{"code": f.code, "severity": severity(f.code), "text": say_all(f.code, f.values)} for f in flags]
+    return [
+        {
+            "code": f.code,
+            "severity": severity(f.code),
+            "text": say_all(f.code, f.values),
+            "values": dict(f.values),
+        }
+        for f in flags
+    ]
 
 
 def _round(value: float | None, digits: int) -> float | None:
@@ -153,6 +161,7 @@ def _slice(measure: SliceMeasure) -> Json:
         "level": measure.level,
         "level_confidence": _round(measure.level_confidence, 3),
         "z_mm": _round(measure.z_mm, 2),
+        "height_mm": _round(measure.height_mm, 4),
         "tissues": {name: _tissue(t, whole=False) for name, t in measure.tissues.items()},
     }
 

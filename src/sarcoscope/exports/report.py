@@ -69,8 +69,12 @@ def _style(
 class ReportPage:
     """Draws one record in one language."""
 
-    def __init__(self, record: StudyRecord, sets: Mapping[str, ReferenceSet], language: str) -> None:
+    def __init__(
+        self, record: StudyRecord, sets: Mapping[str, ReferenceSet], language: str, *, person: str = ""
+    ) -> None:
         self.record, self.sets, self.language = record, sets, language
+        self.person = person
+        """Who it is, for a page that is printed for the person; empty: nobody is named."""
 
     def say(self, code: str, **values: object) -> str:
         """A label in the page's language."""
@@ -106,6 +110,10 @@ class ReportPage:
         canvas.setFillColor(SEVERITY_COLOURS["warning"])
         canvas.setFont("Report-Bold", 8.5)
         canvas.drawRightString(PAGE_WIDTH - MARGIN, y - 10, self.say("research_only"))
+        if self.person:
+            canvas.setFillColor(INK)
+            canvas.setFont("Report", 9)
+            canvas.drawCentredString(PAGE_WIDTH / 2, y - 10, self.person)
         canvas.setStrokeColor(ACCENT)
         canvas.setLineWidth(1.4)
         canvas.line(MARGIN, y - 19, PAGE_WIDTH - MARGIN, y - 19)

@@ -9,28 +9,17 @@ from typing import Final
 import contourpy
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from sarcoscope._version import __version__
 from sarcoscope.exports.dicom_seg import SegmentKind, tissue_segments
-from sarcoscope.exports.dicom_source import MANUFACTURER, new_uid, source_images
+from sarcoscope.exports.dicom_source import MANUFACTURER, source_images
+from sarcoscope.imaging.dicom_files import PATIENT_AND_STUDY, explicit_file_meta, new_uid
 from sarcoscope.imaging.foreign_masks import RTSTRUCT_CLASS
 from sarcoscope.imaging.instances import Instance
 from sarcoscope.imaging.volume import Geometry
 
-_COPIED: Final = (
-    *(
-        "PatientID",
-        "PatientName",
-        "PatientBirthDate",
-        "PatientSex",
-        "StudyInstanceUID",
-        "StudyDate",
-        "StudyTime",
-    ),
-    *("StudyID", "AccessionNumber", "ReferringPhysicianName"),
-)
 _STUDY_CLASS: Final = "1.2.840.10008.3.1.2.3.1"
 
 
@@ -54,7 +43,7 @@ def make_rtstruct(
     sources = source_images(images)
     one = sources[0]
     out = Dataset()
-    for keyword in _COPIED:
+    for keyword in (*PATIENT_AND_STUDY, "StudyInstanceUID"):
         setattr(out, keyword, one.get(keyword, ""))
     now = datetime.now(UTC)
     out.SpecificCharacterSet = "ISO_IR 192"
@@ -92,10 +81,7 @@ def make_rtstruct(
         observations.append(observation)
     out.StructureSetROISequence, out.ROIContourSequence = structures, contours
     out.RTROIObservationsSequence = observations
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = out.SOPClassUID, out.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    out.file_meta = meta
+    out.file_meta = explicit_file_meta(out)
     return out
 
 

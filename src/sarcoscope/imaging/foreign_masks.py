@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +20,7 @@ from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
 from sarcoscope.errors import InputError, NotFoundError, SarcoscopeError, UnreadableError
+from sarcoscope.files import packaged_rows
 from sarcoscope.imaging.instances import text_of
 from sarcoscope.imaging.label_files import OUR_VALUES
 from sarcoscope.imaging.volume import Volume
@@ -51,9 +50,9 @@ class ForeignMask:
 
 @cache
 def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    text = files("sarcoscope.imaging").joinpath("data/mask_names.csv").read_text(encoding="utf-8")
     return tuple(
-        (r["tissue"], re.compile(r["pattern"], re.IGNORECASE)) for r in csv.DictReader(text.splitlines())
+        (r["tissue"], re.compile(r["pattern"], re.IGNORECASE))
+        for r in packaged_rows("sarcoscope.imaging", "mask_names")
     )
 
 
@@ -108,10 +107,6 @@ def _read(
     raise InputError(f"'{path.name}' is neither DICOM SEG, RTSTRUCT nor NIfTI.")
 
 
-def _paint(labels: NDArray[np.uint8], index: int, where: NDArray[np.bool_], value: int) -> None:
-    labels[index][where] = value
-
-
 def _from_nifti(path: Path, volume: Volume, values: Mapping[str, int] | None) -> NDArray[np.uint8]:
     try:
         image: Any = nib.load(path)
@@ -132,7 +127,7 @@ def _from_nifti(path: Path, volume: Volume, values: Mapping[str, int] | None) ->
         found = np.where(inside, np.rint(data[i, j, k]), 0)
         for tissue, value in names.items():
             if tissue != "background":
-                _paint(labels, index, found == value, OUR_VALUES[tissue])
+                labels[index][found == value] = OUR_VALUES[tissue]
     return labels
 
 
@@ -167,9 +162,9 @@ def _from_seg(
         sampled = _sampled(frame, volume, index, position, turn, spacing)
         if number is None:
             for segment, value in numbers.items():
-                _paint(labels, index, sampled == segment, value)
+                labels[index][sampled == segment] = value
         elif number in numbers:
-            _paint(labels, index, sampled > 0, numbers[number])
+            labels[index][sampled > 0] = numbers[number]
     return labels, ignored
 
 
@@ -265,7 +260,7 @@ def _from_rtstruct(
             inside = _filled(polygon, rows, columns)
             drawn[key] = drawn[key] ^ inside if key in drawn else inside
     for (number, index), where in drawn.items():
-        _paint(labels, index, where, numbers[number])
+        labels[index][where] = numbers[number]
     return labels, tuple(ignored)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +13,8 @@ from typing import Any, Final
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+
+from sarcoscope.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +80,7 @@ class Instance:
     """The whole header of the file (of a multi-frame file the same for all its frames)."""
 
 
-def read_instances(
-    root: Path, progress: Callable[[str, float], None] | None = None
-) -> tuple[list[Instance], list[str]]:
+def read_instances(root: Path, progress: Progress | None = None) -> tuple[list[Instance], list[str]]:
     """All DICOM images below a folder (or of one file), and the names of damaged DICOM files.
 
     Files that are no DICOM are passed over. The order is that of the sorted paths.

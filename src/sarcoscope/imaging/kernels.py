@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from functools import cache
-from importlib.resources import files
+
+from sarcoscope.files import packaged_rows
 
 
 @cache
 def _patterns() -> tuple[re.Pattern[str], ...]:
-    text = files("sarcoscope.imaging").joinpath("data/sharp_kernels.csv").read_text(encoding="utf-8")
-    rows = csv.DictReader(text.splitlines())
+    rows = packaged_rows("sarcoscope.imaging", "sharp_kernels")
     return tuple(re.compile(row["pattern"], re.IGNORECASE) for row in rows)
 
 

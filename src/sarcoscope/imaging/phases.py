@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from functools import cache
-from importlib.resources import files
 
+from sarcoscope.files import packaged_rows
 from sarcoscope.imaging.volume import SeriesInfo
 
 
 @cache
 def _words() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    text = files("sarcoscope.imaging").joinpath("data/phase_words.csv").read_text(encoding="utf-8")
     return tuple(
-        (r["phase"], re.compile(r["pattern"], re.IGNORECASE)) for r in csv.DictReader(text.splitlines())
+        (r["phase"], re.compile(r["pattern"], re.IGNORECASE))
+        for r in packaged_rows("sarcoscope.imaging", "phase_words")
     )
 
 

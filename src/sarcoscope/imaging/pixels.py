@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,12 +11,14 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
 
 from sarcoscope.errors import GeometryError, UnreadableError
 from sarcoscope.imaging.instances import Instance, number_of, text_of
 from sarcoscope.imaging.jpeg_process import jpeg_process
 from sarcoscope.imaging.series import ReadFlag, Stack, slice_normal
 from sarcoscope.imaging.volume import Geometry, SliceSource, Volume
+from sarcoscope.progress import Progress
 
 AIR_HU: Final = -1024
 _HIGHEST_HU: Final = 32767
@@ -41,9 +42,7 @@ _LOSSY: Final = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10
 log = logging.getLogger(__name__)
 
 
-def load_stack(
-    stack: Stack, progress: Callable[[str, float], None] | None = None
-) -> tuple[Volume, tuple[ReadFlag, ...]]:
+def load_stack(stack: Stack, progress: Progress | None = None) -> tuple[Volume, tuple[ReadFlag, ...]]:
     """The volume of a stack, turned so that z goes up, y to the back and x to the left.
 
     A damaged slice is left out and flagged (as a gap) as long as most can be read.
@@ -127,6 +126,8 @@ def decode_pixels(dataset: Dataset, syntax: str) -> NDArray[Any]:
     path = getattr(dataset, "filename", None)
     if plugin == "gdcm" and isinstance(path, str | Path):
         return jpeg_process().decode(str(path))
+    if plugin == "pyjpegls":
+        _check_jpeg_ls(dataset)
     if plugin:
         dataset.pixel_array_options(decoding_plugin=plugin)
     if not syntax and not getattr(dataset, "file_meta", None):
@@ -137,6 +138,33 @@ def decode_pixels(dataset: Dataset, syntax: str) -> NDArray[Any]:
         dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(uid if little else "1.2.840.10008.1.2.2")
     array: NDArray[Any] = dataset.pixel_array
     return array
+
+
+def _check_jpeg_ls(dataset: Dataset) -> None:
+    """See that JPEG-LS frames have the size that the header says: a damaged size keeps the decoder busy
+    for minutes.
+
+    Raises:
+        UnreadableError: they have another size, or none.
+    """
+    count = int(dataset.get("NumberOfFrames") or 1)
+    for frame in generate_frames(dataset.PixelData, number_of_frames=count):
+        if _jpeg_ls_size(frame) != (dataset.Rows, dataset.Columns):
+            raise UnreadableError("A compressed image has another size than its header says.")
+
+
+def _jpeg_ls_size(frame: bytes) -> tuple[int, int] | None:
+    """(rows, columns) in the frame header (SOF55) of a JPEG-LS stream (ITU-T T.87)."""
+    place = 2
+    while place + 9 <= len(frame) and frame[place] == 0xFF:
+        marker = frame[place + 1]
+        if marker == 0xF7:
+            return int.from_bytes(frame[place + 5 : place + 7]), int.from_bytes(frame[place + 7 : place + 9])
+        if marker == 0xFF:
+            place += 1
+        else:
+            place += 2 + int.from_bytes(frame[place + 2 : place + 4])
+    return None
 
 
 def _hu_of(values: NDArray[Any], header: Dataset) -> tuple[NDArray[np.int16], NDArray[np.bool_], set[str]]:

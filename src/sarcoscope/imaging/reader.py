@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,8 +16,7 @@ from sarcoscope.imaging.pixels import load_stack
 from sarcoscope.imaging.policy import SeriesPolicy
 from sarcoscope.imaging.series import ReadFlag, RefusedSeries, Stack, find_stacks
 from sarcoscope.imaging.volume import HeaderBody, Volume
-
-Progress = Callable[[str, float], None]
+from sarcoscope.progress import Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +106,7 @@ def _read_folder(
     if any(w in stack.first.image_type for w in ("DERIVED", "SECONDARY")):
         flags.append(ReadFlag("derived_series"))
     every = (*flags, *stack.flags, *found)
-    return ReadStudy(volume, (*refused, *beside), _header_body(stack.first), every, images)
+    return ReadStudy(volume, (*refused, *beside), header_body(stack.first.header), every, images)
 
 
 def _images(volume: Volume, stack: Stack) -> tuple[Instance, ...]:
@@ -181,8 +179,8 @@ def _study_flags(stacks: list[Stack], damaged: list[str]) -> list[ReadFlag]:
     return flags
 
 
-def _header_body(one: Instance) -> HeaderBody:
-    header = one.header
+def header_body(header: Dataset) -> HeaderBody:
+    """Sex, age, height and weight as a header says them."""
     sex = text_of(header, "PatientSex").upper()[:1]
     size = number_of(header, "PatientSize")
     return HeaderBody(

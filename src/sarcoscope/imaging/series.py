@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sarcoscope.files import packaged_rows
 from sarcoscope.imaging.instances import CT_CLASSES, SECONDARY_CAPTURE, Instance, text_of
 from sarcoscope.imaging.volume import SeriesInfo
 
@@ -83,8 +82,10 @@ class Stack:
 @cache
 def refusal_texts() -> dict[str, dict[str, str]]:
     """Sentence of every refusal reason in both languages."""
-    text = files("sarcoscope.imaging").joinpath("data/refusal_reasons.csv").read_text(encoding="utf-8")
-    return {r["code"]: {"en": r["en"], "ko": r["ko"]} for r in csv.DictReader(text.splitlines())}
+    return {
+        r["code"]: {"en": r["en"], "ko": r["ko"]}
+        for r in packaged_rows("sarcoscope.imaging", "refusal_reasons")
+    }
 
 
 def find_stacks(instances: Iterable[Instance]) -> tuple[list[Stack], list[RefusedSeries]]:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from sarcoscope.deid.link import read_table
 from sarcoscope.errors import InputError, NotFoundError, SettingError
-from sarcoscope.files import make_folder, write_bytes
+from sarcoscope.files import csv_text, make_folder, write_bytes
 from sarcoscope.jobs.queue import JobQueue
 from sarcoscope.measures.body_info import GivenBody
+from sarcoscope.progress import Progress
 from sarcoscope.study import AnalysisSettings, analyze
 
 COLUMNS: Final = ("path", "id", "sex", "age", "height_cm", "weight_kg", "centre", "date")
@@ -127,15 +126,25 @@ def prepare(
     return path
 
 
-def do_study(payload: Mapping[str, Any], report: Callable[[str, float], None]) -> None:
-    """Analyse one study of a batch into its folder."""
-    study = BatchStudy(**payload["study"])
-    chosen = dict(payload["settings"])
+def settings_of(plain: Mapping[str, Any]) -> AnalysisSettings:
+    """Settings from plain JSON values.
+
+    Raises:
+        SettingError: a choice that is not known.
+    """
+    chosen = dict(plain)
     for name in ("levels", "references", "models"):
         chosen[name] = tuple(chosen.get(name, ()))
     if chosen.get("series_policy"):
         chosen["series_policy"] = Path(chosen["series_policy"])
-    result = analyze(study.path, body=_body(study), settings=AnalysisSettings(**chosen), progress=report)
+    return AnalysisSettings(**chosen)
+
+
+def do_study(payload: Mapping[str, Any], report: Progress) -> None:
+    """Analyse one study of a batch into its folder."""
+    study = BatchStudy(**payload["study"])
+    settings = settings_of(payload["settings"])
+    result = analyze(study.path, body=_body(study), settings=settings, progress=report)
     result.write(Path(payload["out"]) / study.id, language=payload["language"], progress=report)
 
 
@@ -161,7 +170,7 @@ def gather(out: Path) -> tuple[int, int]:
     failures: list[dict[str, object]] = []
     done = 0
     with JobQueue(out / TABLE) as queue:
-        for job in queue.jobs("state IN ('done', 'failed', 'cancelled')"):
+        for job in queue.jobs("done", "failed", "cancelled"):
             study = BatchStudy(**job.payload["study"])
             if job.state == "done":
                 done += 1
@@ -173,8 +182,8 @@ def gather(out: Path) -> tuple[int, int]:
                     {"id": study.id, "path": study.path, "reason": reason, "attempts": job.attempts}
                 )
     columns = dict.fromkeys(name for row in rows for name in row)
-    _write(out / "results.csv", list(columns) or ["id"], rows)
-    _write(out / "failures.csv", ["id", "path", "reason", "attempts"], failures)
+    write_bytes(out / "results.csv", csv_text(list(columns) or ["id"], rows).encode())
+    write_bytes(out / "failures.csv", csv_text(["id", "path", "reason", "attempts"], failures).encode())
     return done, len(failures)
 
 
@@ -221,11 +230,3 @@ def _rows(study: BatchStudy, result: Mapping[str, Any]) -> list[dict[str, object
                     row[f"{answer['reference']}:{answer['index']}:t"] = answer["t_score"]
         rows.append({**row, **after})
     return rows or [{**common, "level": "", **after}]
-
-
-def _write(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in rows)
-    write_bytes(path, text.getvalue().encode())

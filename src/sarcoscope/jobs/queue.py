@@ -10,30 +10,28 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
+
+from sqlalchemy import ColumnElement, Connection, CursorResult, Table, and_, func, insert, or_, select, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.sql.dml import Insert, Update
 
 from sarcoscope.errors import StorageError
+from sarcoscope.store.database import Database
+from sarcoscope.store.tables import Base, JobRow
 
 STATES: Final = ("queued", "running", "waiting", "done", "failed", "cancelled")
+UNFINISHED: Final = ("queued", "running", "waiting")
 MOST_ATTEMPTS: Final = 3
 LEASE_S: Final = 60.0
 _PAUSE_S: Final = 5.0
 _KILLED: Final = "The work ended its process every time (out of memory, or killed)."
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS jobs (
-    number INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL, payload TEXT NOT NULL,
-    state TEXT NOT NULL DEFAULT 'queued', priority INTEGER NOT NULL DEFAULT 0,
-    attempts INTEGER NOT NULL DEFAULT 0, worker TEXT, lease_until REAL, not_before REAL NOT NULL DEFAULT 0,
-    progress REAL NOT NULL DEFAULT 0, stage TEXT NOT NULL DEFAULT '', error TEXT);
-CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, priority, number);
-"""
+_TABLE: Final = cast(Table, JobRow.__table__)
 
 
 @dataclass(frozen=True)
@@ -51,24 +49,28 @@ class Job:
 
 
 class JobQueue:
-    """Jobs in an SQLite file (WAL); any number of processes may use it.
+    """Jobs in a database; any number of processes on any number of computers may use it.
+
+    Args:
+        address: path of an SQLite file of its own (made when it is not there), or the URL of the store's
+            database.
 
     Raises:
-        StorageError: the file cannot be opened or is no job table.
+        StorageError: it cannot be opened or is no job table.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
-        try:
-            self._database = sqlite3.connect(self.path, timeout=60, isolation_level=None)
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = FULL")
-            self._database.executescript(_SCHEMA)
-        except sqlite3.DatabaseError as error:
-            raise StorageError(f"The job table '{self.path.name}' cannot be opened.") from error
+    def __init__(self, address: Path | str) -> None:
+        self.address = address
+        self._database = Database(address)
+        if isinstance(address, Path):
+            try:
+                with self._database.connected() as connection:
+                    Base.metadata.create_all(connection, tables=[_TABLE])
+            except (StorageError, DBAPIError) as error:
+                raise StorageError(f"The job table '{address.name}' cannot be opened.") from error
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the database."""
         self._database.close()
 
     def __enter__(self) -> JobQueue:
@@ -77,57 +79,67 @@ class JobQueue:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
-
     def add(self, key: str, payload: Mapping[str, Any], *, priority: int = 0) -> bool:
         """Add a job unless there is one with this key; True when it is new."""
-        text = json.dumps(dict(payload), ensure_ascii=False)
-        done = self._database.execute(
-            "INSERT OR IGNORE INTO jobs (key, payload, priority) VALUES (?, ?, ?)", (key, text, priority)
-        )
-        return done.rowcount == 1
+        try:
+            with self._database.connected() as connection:
+                if connection.scalar(select(_TABLE.c.number).where(_TABLE.c.key == key)) is not None:
+                    return False
+                connection.execute(new_job(key, payload, priority=priority))
+        except IntegrityError:
+            return False
+        return True
 
     def take(self, worker: str, *, lease_s: float = LEASE_S, now: float | None = None) -> Job | None:
         """Lease the next job: the highest priority, then the oldest; None when nothing is due."""
         now = time.time() if now is None else now
-        with self._transaction():
-            self._database.execute(
-                "UPDATE jobs SET state = 'failed', error = ?, worker = NULL "
-                "WHERE state = 'running' AND lease_until < ? AND attempts >= ?",
-                (_KILLED, now, MOST_ATTEMPTS),
-            )
-            row = self._database.execute(
-                "SELECT number FROM jobs WHERE state = 'queued' OR (state = 'waiting' AND not_before <= ?) "
-                "OR (state = 'running' AND lease_until < ?) ORDER BY priority DESC, number LIMIT 1",
-                (now, now),
-            ).fetchone()
-            if row is None:
+        due = or_(
+            _TABLE.c.state == "queued",
+            and_(_TABLE.c.state == "waiting", _TABLE.c.not_before <= now),
+            and_(_TABLE.c.state == "running", _TABLE.c.lease_until < now),
+        )
+        next_ = (
+            select(_TABLE.c.number).where(due).order_by(_TABLE.c.priority.desc(), _TABLE.c.number).limit(1)
+        )
+        with self._database.reading() as session:
+            if session.scalar(next_) is None:
                 return None
-            self._database.execute(
-                "UPDATE jobs SET state = 'running', worker = ?, lease_until = ?, attempts = attempts + 1, "
-                "progress = 0, stage = '', error = NULL WHERE number = ?",
-                (worker, now + lease_s, row[0]),
+        with self._database.connected() as connection:
+            dead = and_(
+                _TABLE.c.state == "running",
+                _TABLE.c.lease_until < now,
+                _TABLE.c.attempts >= MOST_ATTEMPTS,
             )
-        return self.job(row[0])
+            connection.execute(
+                update(_TABLE)
+                .where(dead)
+                .values(state="failed", error=_KILLED, worker=None, log=_line("failed: killed every time"))
+            )
+            number = connection.scalar(next_.with_for_update(skip_locked=True))
+            if number is None:
+                return None
+            connection.execute(
+                update(_TABLE)
+                .where(_TABLE.c.number == number)
+                .values(
+                    state="running",
+                    worker=worker,
+                    lease_until=now + lease_s,
+                    attempts=_TABLE.c.attempts + 1,
+                    progress=0.0,
+                    stage="",
+                    error=None,
+                    log=_line(f"taken by {worker}"),
+                )
+            )
+            return _jobs(connection, _TABLE.c.number == number)[0]
 
     def beat(
         self, job: Job, worker: str, *, lease_s: float = LEASE_S, stage: str = "", progress: float = 0.0
     ) -> bool:
         """Renew a lease; False when the job is no longer this worker's (cancelled, or taken by another)."""
-        done = self._database.execute(
-            "UPDATE jobs SET lease_until = ?, stage = ?, progress = ? "
-            "WHERE number = ? AND state = 'running' AND worker = ?",
-            (time.time() + lease_s, stage, progress, job.number, worker),
-        )
-        return done.rowcount == 1
+        values = {"lease_until": time.time() + lease_s, "stage": stage, "progress": progress}
+        return self._run(update(_TABLE).where(_held(job, worker)).values(values)) == 1
 
     def release(self, worker: str) -> int:
         """Give the jobs of a worker that is known to be dead free at once.
@@ -135,11 +147,8 @@ class JobQueue:
         Args:
             worker: how its name begins.
         """
-        done = self._database.execute(
-            "UPDATE jobs SET lease_until = 0 WHERE state = 'running' AND substr(worker, 1, ?) = ?",
-            (len(worker), worker),
-        )
-        return int(done.rowcount)
+        dead = and_(_TABLE.c.state == "running", _TABLE.c.worker.startswith(worker, autoescape=True))
+        return self._run(update(_TABLE).where(dead).values(lease_until=0.0))
 
     def finish(self, job: Job, worker: str) -> bool:
         """A job is done; False when it is no longer this worker's."""
@@ -152,54 +161,87 @@ class JobQueue:
         return self._end(job, worker, "waiting", error, time.time() + _PAUSE_S * job.attempts)
 
     def _end(self, job: Job, worker: str, state: str, error: str | None, not_before: float = 0.0) -> bool:
-        done = self._database.execute(
-            "UPDATE jobs SET state = ?, error = ?, worker = NULL, lease_until = NULL, not_before = ?, "
-            "progress = CASE ? WHEN 'done' THEN 1 ELSE progress END "
-            "WHERE number = ? AND state = 'running' AND worker = ?",
-            (state, error, not_before, state, job.number, worker),
-        )
-        return done.rowcount == 1
+        values: dict[str, Any] = {
+            "state": state,
+            "error": error,
+            "worker": None,
+            "lease_until": None,
+            "not_before": not_before,
+            "log": _line(state if error is None else f"{state}: {error}"),
+        }
+        if state == "done":
+            values["progress"] = 1.0
+        return self._run(update(_TABLE).where(_held(job, worker)).values(values)) == 1
 
     def cancel(self, key: str) -> bool:
         """Cancel a job that is not over."""
-        done = self._database.execute(
-            "UPDATE jobs SET state = 'cancelled', worker = NULL WHERE key = ? "
-            "AND state IN ('queued', 'running', 'waiting')",
-            (key,),
-        )
-        return done.rowcount == 1
+        open_ = and_(_TABLE.c.key == key, _TABLE.c.state.in_(UNFINISHED))
+        values = {"state": "cancelled", "worker": None, "log": _line("cancelled")}
+        return self._run(update(_TABLE).where(open_).values(values)) == 1
 
     def retry(self, key: str | None = None) -> int:
         """Queue failed and cancelled jobs again (all, or one); returns how many."""
-        where = "" if key is None else " AND key = ?"
-        done = self._database.execute(
-            "UPDATE jobs SET state = 'queued', attempts = 0, error = NULL, not_before = 0 "
-            f"WHERE state IN ('failed', 'cancelled'){where}",
-            () if key is None else (key,),
-        )
-        return int(done.rowcount)
+        over = _TABLE.c.state.in_(("failed", "cancelled"))
+        wanted = over if key is None else and_(over, _TABLE.c.key == key)
+        values = {
+            "state": "queued",
+            "attempts": 0,
+            "error": None,
+            "not_before": 0.0,
+            "log": _line("queued again"),
+        }
+        return self._run(update(_TABLE).where(wanted).values(values))
 
     def job(self, number: int) -> Job:
         """One job (KeyError when there is none)."""
-        for job in self.jobs("number = ?", number):
-            return job
+        with self._database.reading() as session:
+            for job in _jobs(session.connection(), _TABLE.c.number == number):
+                return job
         raise KeyError(number)
 
-    def jobs(self, where: str = "1", *values: object) -> list[Job]:
-        """Jobs in the order in which they were added."""
-        rows = self._database.execute(
-            "SELECT number, key, payload, state, attempts, error, stage, progress FROM jobs "
-            f"WHERE {where} ORDER BY number",
-            values,
-        ).fetchall()
-        return [Job(n, k, json.loads(p), s, a, e, stage, share) for n, k, p, s, a, e, stage, share in rows]
+    def jobs(self, *states: str) -> list[Job]:
+        """Jobs (of some states) in the order in which they were added."""
+        where = _TABLE.c.state.in_(states or STATES)
+        with self._database.reading() as session:
+            return _jobs(session.connection(), where)
 
     def counts(self) -> dict[str, int]:
         """State -> how many jobs."""
-        rows = self._database.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall()
+        with self._database.reading() as session:
+            rows = session.execute(select(_TABLE.c.state, func.count()).group_by(_TABLE.c.state)).all()
         return dict.fromkeys(STATES, 0) | {str(state): int(count) for state, count in rows}
 
     def unfinished(self) -> int:
         """Jobs that are queued, running or waiting."""
         counts = self.counts()
-        return counts["queued"] + counts["running"] + counts["waiting"]
+        return sum(counts[state] for state in UNFINISHED)
+
+    def _run(self, statement: Update) -> int:
+        with self._database.connected() as connection:
+            return cast(CursorResult[Any], connection.execute(statement)).rowcount
+
+
+def new_job(key: str, payload: Mapping[str, Any], *, priority: int = 0) -> Insert:
+    """The statement that adds a job (inside a transaction of the caller's)."""
+    values = {"key": key, "payload": dict(payload), "priority": priority, "log": _stamp("queued")}
+    return insert(JobRow).values(state="queued", attempts=0, not_before=0.0, progress=0.0, stage="", **values)
+
+
+def _held(job: Job, worker: str) -> ColumnElement[bool]:
+    return and_(_TABLE.c.number == job.number, _TABLE.c.state == "running", _TABLE.c.worker == worker)
+
+
+def _jobs(connection: Connection, where: ColumnElement[bool]) -> list[Job]:
+    c = _TABLE.c
+    columns: Iterable[Any] = (c.number, c.key, c.payload, c.state, c.attempts, c.error, c.stage, c.progress)
+    rows = connection.execute(select(*columns).where(where).order_by(c.number)).all()
+    return [Job(*row) for row in rows]
+
+
+def _line(text: str) -> ColumnElement[str]:
+    """A further line of the log."""
+    return _TABLE.c.log + _stamp(text)
+
+
+def _stamp(text: str) -> str:
+    return f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}\n"

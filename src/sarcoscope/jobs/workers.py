@@ -14,38 +14,48 @@ from typing import Any, Final
 
 from sarcoscope.errors import NetworkError, PermanentError, SarcoscopeError, SettingError
 from sarcoscope.jobs.queue import LEASE_S, Job, JobQueue
+from sarcoscope.progress import Progress
 
-Report = Callable[[str, float], None]
-Handler = Callable[[Mapping[str, Any], Report], None]
+Handler = Callable[[Mapping[str, Any], Progress], None]
 """What is done with a job's payload; it must be importable (a function of a module)."""
 Watcher = Callable[[dict[str, int]], None]
 _LOOK_S: Final = 0.5
 _BEATS_A_LEASE: Final = 4
+_BEAT_S: Final = 2.0
+"""Longest time between two beats: what a user sees of the progress is never older."""
 
 
 def run_workers(
-    path: Path, handler: Handler, count: int, watch: Watcher | None = None, *, lease_s: float = LEASE_S
+    address: Path | str,
+    handler: Handler,
+    count: int,
+    watch: Watcher | None = None,
+    *,
+    lease_s: float = LEASE_S,
+    stop: threading.Event | None = None,
 ) -> None:
     """Work everything off with ``count`` processes; a process that dies is replaced.
 
     Args:
-        path: the job table.
+        address: the job table (see :class:`JobQueue`).
         handler: does a job.
         count: processes.
         watch: hears how many jobs are in which state, about twice a second.
         lease_s: a job whose worker is silent for so long is given to another.
+        stop: wait for further jobs until it is set; None: return when nothing is left.
     """
     context = multiprocessing.get_context("spawn")
     processes: list[Any] = []
-    with JobQueue(path) as queue:
+    stays = stop is not None
+    with JobQueue(address) as queue:
         try:
-            while queue.unfinished():
+            while not stop.is_set() if stop is not None else queue.unfinished():
                 for dead in [p for p in processes if not p.is_alive()]:
                     processes.remove(dead)
                     queue.release(_name(dead.pid))
-                while len(processes) < min(count, queue.unfinished()):
+                while len(processes) < (count if stays else min(count, queue.unfinished())):
                     process = context.Process(
-                        target=_work, args=(path, handler, os.getpid(), lease_s), daemon=True
+                        target=_work, args=(address, handler, os.getpid(), lease_s, stays), daemon=True
                     )
                     process.start()
                     processes.append(process)
@@ -61,16 +71,16 @@ def run_workers(
                 process.join(10)
 
 
-def _work(path: Path, handler: Handler, parent: int, lease_s: float) -> None:
-    """A worker: takes jobs until none is left or its parent is gone."""
+def _work(address: Path | str, handler: Handler, parent: int, lease_s: float, stays: bool) -> None:
+    """A worker: takes jobs until its parent is gone (or, unless it ``stays``, none is left)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     name = _name(os.getpid()) + uuid.uuid4().hex[:6]
-    with JobQueue(path) as queue:
+    with JobQueue(address) as queue:
         while os.getppid() == parent:
             job = queue.take(name, lease_s=lease_s)
             if job is not None:
                 do_job(queue, job, name, handler, lease_s)
-            elif queue.unfinished():
+            elif stays or queue.unfinished():
                 time.sleep(_LOOK_S)
             else:
                 return
@@ -83,7 +93,7 @@ def _name(pid: int) -> str:
 
 def do_job(queue: JobQueue, job: Job, worker: str, handler: Handler, lease_s: float = LEASE_S) -> None:
     """Do one leased job; whatever happens, its row says it."""
-    with _Heart(queue.path, job, worker, lease_s) as heart:
+    with _Heart(queue.address, job, worker, lease_s) as heart:
         try:
             handler(job.payload, heart.report)
         except SarcoscopeError as error:
@@ -99,8 +109,8 @@ def do_job(queue: JobQueue, job: Job, worker: str, handler: Handler, lease_s: fl
 class _Heart:
     """Renews a lease while the job is being done."""
 
-    def __init__(self, path: Path, job: Job, worker: str, lease_s: float) -> None:
-        self._path, self._job, self._worker, self._lease_s = path, job, worker, lease_s
+    def __init__(self, address: Path | str, job: Job, worker: str, lease_s: float) -> None:
+        self._address, self._job, self._worker, self._lease_s = address, job, worker, lease_s
         self._stage, self._progress = "", 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -118,14 +128,21 @@ class _Heart:
         self._stage, self._progress = stage, progress
 
     def _beat(self) -> None:
-        with JobQueue(self._path) as queue:
-            while not self._stop.wait(self._lease_s / _BEATS_A_LEASE):
+        with JobQueue(self._address) as queue:
+            while not self._stop.wait(min(self._lease_s / _BEATS_A_LEASE, _BEAT_S)):
                 queue.beat(
                     self._job, self._worker, lease_s=self._lease_s, stage=self._stage, progress=self._progress
                 )
 
 
-def run_on_dask(path: Path, handler: Handler, scheduler: str, watch: Watcher | None = None) -> None:
+def run_on_dask(
+    address: Path | str,
+    handler: Handler,
+    scheduler: str,
+    watch: Watcher | None = None,
+    *,
+    stop: threading.Event | None = None,
+) -> None:
     """Work everything off on a Dask cluster; the rows of the table stay the truth.
 
     This process leases the jobs and writes their ends down; the cluster only computes. A worker of the
@@ -145,8 +162,8 @@ def run_on_dask(path: Path, handler: Handler, scheduler: str, watch: Watcher | N
     except (OSError, TimeoutError, ValueError) as error:
         raise NetworkError(f"The Dask scheduler at {scheduler} does not answer.") from error
     running: dict[Any, Job] = {}
-    with client, JobQueue(path) as queue:
-        while queue.unfinished():
+    with client, JobQueue(address) as queue:
+        while not stop.is_set() if stop is not None else queue.unfinished():
             room = max(sum(client.ncores().values()), 1) + 1
             while len(running) < room:
                 job = queue.take(name)

@@ -6,13 +6,14 @@ cautions, reasons) and ``labels.csv`` (words of reports and pictures). Codes are
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 from typing import Final
+
+from sarcoscope.errors import SettingError
+from sarcoscope.files import packaged_rows
 
 LANGUAGES: Final[tuple[str, ...]] = ("en", "ko")
 _WORDS: Final[Mapping[str, str]] = MappingProxyType({"what": "word_", "phase": "phase_"})
@@ -34,14 +35,23 @@ def messages() -> Mapping[str, Message]:
     """All messages by code."""
     found: dict[str, Message] = {}
     for table in TABLES:
-        text = files("sarcoscope.language").joinpath(f"data/{table}.csv").read_text(encoding="utf-8")
-        for row in csv.DictReader(text.splitlines()):
+        for row in packaged_rows("sarcoscope.language", f"{table}"):
             code = row["code"]
             if code in found:
                 raise ValueError(f"message '{code}' is defined twice")
             texts = MappingProxyType({language: row[language] for language in LANGUAGES})
             found[code] = Message(code, texts, row.get("severity", ""))
     return MappingProxyType(found)
+
+
+def check_language(language: str) -> None:
+    """See that reports can be written in a language.
+
+    Raises:
+        SettingError: they cannot.
+    """
+    if language not in LANGUAGES:
+        raise SettingError(f"'{language}' is no language of the report; give {' or '.join(LANGUAGES)}.")
 
 
 def say(code: str, language: str, values: Mapping[str, object] | None = None) -> str:

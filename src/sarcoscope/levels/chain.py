@@ -8,16 +8,15 @@ vertebra cannot be named against its neighbours.
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sarcoscope.anatomy.levels import LEVELS
+from sarcoscope.files import packaged_rows
 from sarcoscope.levels.coarse import STEP_MM
 
 Array = NDArray[np.float64]
@@ -62,8 +61,7 @@ class Chain:
 @cache
 def _heights() -> tuple[Array, Array]:
     """(body, gap above) in mm, along :data:`CHAIN`; NaN where a length is free."""
-    text = files("sarcoscope.levels").joinpath("data/body_heights.csv").read_text(encoding="utf-8")
-    rows = {r["level"]: r for r in csv.DictReader(text.splitlines())}
+    rows = {r["level"]: r for r in packaged_rows("sarcoscope.levels", "body_heights")}
 
     def column(name: str) -> Array:
         values = [rows.get(level, {}).get(name) or "nan" for level in CHAIN]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,8 +17,8 @@ from sarcoscope.levels.slice_classifier import find_l3, read_slices, row_evidenc
 from sarcoscope.levels.spine import SpinePath, find_spine
 from sarcoscope.levels.strips import cut_strips, network_input
 from sarcoscope.models.package import ModelPackage, shipped_package
+from sarcoscope.progress import Progress
 
-Progress = Callable[[str, float], None]
 SHORTEST_MM: Final = 40.0
 """Less than this of the spine in view: no vertebra is named."""
 SHORT_MM: Final = 110.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -27,7 +26,6 @@ _FEWEST_VOXELS: Final = 60
 _FRONT_PERCENT: Final = 45
 _CONFIDENCE: Final = 0.9
 """Another tool's names carry no confidence of their own: this stands for "named, not checked"."""
-Progress = Callable[[str, float], None]
 
 
 def vertebra_spans(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,8 +16,8 @@ from sarcoscope.levels.coarse import STEP_MM
 from sarcoscope.levels.level_map import LevelFlag, LevelMap, LevelRange
 from sarcoscope.models.package import ModelPackage
 from sarcoscope.models.slice_input import SliceInput
+from sarcoscope.progress import Progress
 
-Progress = Callable[[str, float], None]
 _BATCH: Final = 8
 _LEAST_NONE: Final = 1e-3
 _SHARE: Final = 0.5

@@ -14,6 +14,7 @@ from sarcoscope.imaging.volume import Volume
 from sarcoscope.levels.level_map import LevelMap
 from sarcoscope.measures.error import measurement_error
 from sarcoscope.measures.measurement import SliceMeasure, TissueMeasure
+from sarcoscope.measures.protocols import slice_heights_mm
 from sarcoscope.tissues.tissue_mask import TissueMask
 
 
@@ -34,12 +35,14 @@ def measure_slices(
     bands = bands or default_bands()
     pixel_cm2 = volume.geometry.pixel_area_mm2 / 100.0
     z_mm, offsets = volume.z_mm, volume.geometry.slice_offsets_mm
+    heights = slice_heights_mm(offsets, volume.series.slice_thickness_mm or volume.geometry.spacing_mm[0])
     return tuple(
         replace(
             _measure_slice(
                 volume.hu[i], mask.labels[k], i, levels.name_of(i), float(z_mm[i]), pixel_cm2, bands
             ),
             level_confidence=levels.name_confidence(i, offsets),
+            height_mm=float(heights[i]),
         )
         for k, i in enumerate(mask.indices)
     )

@@ -22,6 +22,20 @@ OLD_WEIGHT_DAYS: Final = 30
 ADULT_YEARS: Final = 18.0
 DIFFERS_SHARE: Final = 0.10
 
+BODY_FLAGS: Final = frozenset(
+    {
+        "sex_missing",
+        "age_missing",
+        "height_missing",
+        "weight_missing",
+        "child",
+        "bmi_implausible",
+        "weight_old",
+        "given_differs_from_header",
+    }
+)
+"""What :func:`body_info` may say of the values that count (``header_value_ignored`` is of the file)."""
+
 
 @dataclass(frozen=True)
 class GivenBody:

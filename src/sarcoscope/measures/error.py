@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Final
+
+from sarcoscope.files import packaged_rows
 
 _ELSEWHERE: Final = "*"
 
@@ -28,9 +28,8 @@ class MeasurementError:
 
 @cache
 def _table() -> dict[tuple[str, str], MeasurementError]:
-    text = files("sarcoscope.measures").joinpath("data/measurement_error.csv").read_text(encoding="utf-8")
     table = {}
-    for row in csv.DictReader(text.splitlines()):
+    for row in packaged_rows("sarcoscope.measures", "measurement_error"):
         hu = float(row["mean_hu"]) if row["mean_hu"] else None
         entry = MeasurementError(
             float(row["area_percent"]), hu, int(row["n"]), row["provisional"] == "yes", row["source"]

@@ -40,6 +40,8 @@ class SliceMeasure:
     tissues: Mapping[str, TissueMeasure]
     level_confidence: float = 0.0
     """0..1: how likely the level's name is right on this slice (less near a border)."""
+    height_mm: float = 0.0
+    """How much of the body the slice stands for."""
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,14 @@ A guess that is there to contradict or replace a silent header. Between the band
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Final
 
 import numpy as np
 from scipy import ndimage as ndi
 
+from sarcoscope.files import packaged_rows
 from sarcoscope.imaging.volume import Volume
 from sarcoscope.levels.level_map import LevelMap
 
@@ -38,8 +37,7 @@ class PhaseGuess:
 
 @cache
 def _bands() -> tuple[tuple[str, float, float], ...]:
-    text = files("sarcoscope.measures").joinpath("data/picture_phase.csv").read_text(encoding="utf-8")
-    rows = csv.DictReader(text.splitlines())
+    rows = packaged_rows("sarcoscope.measures", "picture_phase")
     return tuple((r["phase"], float(r["aorta_low"]), float(r["aorta_high"])) for r in rows)
 
 

@@ -64,7 +64,6 @@ def measure_level(
     level: str,
     protocol: str,
     indices: Sequence[int],
-    heights_mm: NDArray[np.float64],
 ) -> Measurement:
     """One measurement from the slices of a protocol.
 
@@ -76,10 +75,9 @@ def measure_level(
         level: level name.
         protocol: protocol name.
         indices: slices that count.
-        heights_mm: [z] of the whole volume (:func:`slice_heights_mm`).
     """
     chosen = [s for s in slices if s.index in set(indices)]
-    heights = np.array([heights_mm[s.index] for s in chosen])
+    heights = np.array([s.height_mm for s in chosen])
     names = [tissue_name(t) for t in TISSUES]
     tissues = {name: _joined([s.tissues[name] for s in chosen], heights, level, name) for name in names}
     return Measurement(level, protocol, tuple(s.index for s in chosen), tissues, ratios(tissues))

@@ -28,6 +28,7 @@ from pydicom.uid import (
 
 from sarcoscope.errors import SettingError
 from sarcoscope.files import make_folder
+from sarcoscope.imaging.volume import Geometry, Volume
 from sarcoscope.samples.phantom import Phantom
 
 CT_IMAGE: Final = UID("1.2.840.10008.5.1.4.1.1.2")
@@ -69,6 +70,34 @@ class SeriesSettings:
     """Further elements by keyword, in every image."""
 
 
+@dataclass(frozen=True)
+class _Scan:
+    """What is written: HU int16 [z, y, x] on its grid."""
+
+    hu: NDArray[np.int16]
+    geometry: Geometry
+    sex: str = ""
+    kvp: float = 120.0
+    thickness_mm: float = 5.0
+    tilt_degrees: float = 0.0
+
+
+def _scan_of(phantom: Phantom) -> _Scan:
+    s = phantom.settings
+    return _Scan(phantom.hu, phantom.geometry, s.sex, s.kvp, s.slice_thickness_mm, s.tilt_degrees)
+
+
+def write_volume_series(volume: Volume, folder: Path, settings: SeriesSettings) -> list[Path]:
+    """Write a volume (of a NIfTI file, say) as a CT series, one file a slice; returns the files."""
+    make_folder(folder)
+    thickness = volume.series.slice_thickness_mm or volume.geometry.spacing_mm[0]
+    scan = _Scan(volume.hu, volume.geometry, thickness_mm=thickness)
+    paths = [folder / f"image{k:04d}.dcm" for k in range(volume.n_slices)]
+    for k, path in enumerate(paths):
+        _save(_image(scan, settings, k), path, settings.syntax)
+    return paths
+
+
 def write_dicom_series(phantom: Phantom, folder: Path, settings: SeriesSettings | None = None) -> list[Path]:
     """Write a phantom as a CT series, one file a slice; returns the files.
 
@@ -84,7 +113,8 @@ def write_dicom_series(phantom: Phantom, folder: Path, settings: SeriesSettings 
     if settings.syntax not in SYNTAXES:
         raise SettingError(f"'{settings.syntax}' is no syntax; syntaxes are {', '.join(SYNTAXES)}.")
     make_folder(folder)
-    datasets = [_image(phantom, settings, k) for k in range(len(phantom.hu))]
+    scan = _scan_of(phantom)
+    datasets = [_image(scan, settings, k) for k in range(len(phantom.hu))]
     for fault in sorted(settings.faults):
         datasets = FAULTS[fault](datasets)
     paths = []
@@ -113,7 +143,7 @@ def write_dicom_series(phantom: Phantom, folder: Path, settings: SeriesSettings 
 def write_enhanced_ct(phantom: Phantom, path: Path, settings: SeriesSettings | None = None) -> Path:
     """Write a phantom as one multi-frame Enhanced CT file."""
     settings = settings or SeriesSettings()
-    one = _image(phantom, settings, 0)
+    one = _image(_scan_of(phantom), settings, 0)
     one.SOPClassUID = ENHANCED_CT
     one.file_meta.MediaStorageSOPClassUID = ENHANCED_CT
     for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"):
@@ -152,8 +182,8 @@ def _uid(settings: SeriesSettings, *parts: object) -> UID:
     return generate_uid(entropy_srcs=["sarcoscope", settings.seed, *map(str, parts)])
 
 
-def _image(phantom: Phantom, settings: SeriesSettings, k: int) -> Dataset:
-    g, s = phantom.geometry, phantom.settings
+def _image(scan: _Scan, settings: SeriesSettings, k: int) -> Dataset:
+    g = scan.geometry
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CT_IMAGE
     meta.MediaStorageSOPInstanceUID = _uid(settings, "image", k)
@@ -165,7 +195,7 @@ def _image(phantom: Phantom, settings: SeriesSettings, k: int) -> Dataset:
     one.StudyInstanceUID, one.SeriesInstanceUID = _uid(settings, "study"), _uid(settings, "series")
     one.FrameOfReferenceUID = _uid(settings, "frame")
     one.PatientID, one.PatientName = settings.patient_id, settings.patient_name
-    one.PatientSex, one.PatientAge = settings.sex or s.sex, settings.age
+    one.PatientSex, one.PatientAge = settings.sex or scan.sex, settings.age
     one.PatientBirthDate = ""
     if settings.size_m is not None:
         one.PatientSize = settings.size_m
@@ -178,8 +208,8 @@ def _image(phantom: Phantom, settings: SeriesSettings, k: int) -> Dataset:
     one.SeriesDescription, one.SeriesNumber = settings.description, 1
     one.ImageType = list(settings.image_type)
     one.PatientPosition, one.ConvolutionKernel = "HFS", settings.kernel
-    one.KVP, one.SliceThickness = s.kvp, _short(s.slice_thickness_mm)
-    one.GantryDetectorTilt = _short(s.tilt_degrees)
+    one.KVP, one.SliceThickness = scan.kvp, _short(scan.thickness_mm)
+    one.GantryDetectorTilt = _short(scan.tilt_degrees)
     one.InstanceNumber, one.AcquisitionNumber = k + 1, 1
     one.ImagePositionPatient = [_short(v) for v in g.slice_positions_mm[k]]
     one.ImageOrientationPatient = [*map(_short, g.direction[:, 0]), *map(_short, g.direction[:, 1])]
@@ -189,7 +219,7 @@ def _image(phantom: Phantom, settings: SeriesSettings, k: int) -> Dataset:
     one.WindowCenter, one.WindowWidth = 40, 400
     for keyword, value in settings.more.items():
         setattr(one, keyword, value)
-    set_pixels(one, (phantom.hu[k].astype(np.int32) + _SCALE_NUMBERS).astype(np.uint16))
+    set_pixels(one, (scan.hu[k].astype(np.int32) + _SCALE_NUMBERS).astype(np.uint16))
     return one
 
 

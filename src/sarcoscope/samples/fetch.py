@@ -21,8 +21,8 @@ from typing import Any
 
 from sarcoscope.errors import NotFoundError, SettingError, StorageError, UnreadableError
 from sarcoscope.files import write_bytes
+from sarcoscope.progress import Progress
 
-Progress = Callable[[str, float], None]
 _TIMEOUT_S = 300
 log = logging.getLogger(__name__)
 

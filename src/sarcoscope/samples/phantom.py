@@ -6,7 +6,7 @@ every pixel's HU lies in its own tissue's band, so that measuring with the true 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from sarcoscope.anatomy.levels import LEVELS
 from sarcoscope.anatomy.tissues import TISSUES, tissue_name
 from sarcoscope.imaging.volume import Geometry, SeriesInfo, SliceSource, Volume
 from sarcoscope.levels.level_map import LevelMap, LevelRange
+from sarcoscope.progress import Progress
 from sarcoscope.samples.phantom_anatomy import Anatomy
 from sarcoscope.samples.phantom_bones import paint_bones
 from sarcoscope.samples.phantom_canvas import Canvas
@@ -30,8 +31,6 @@ __all__ = ["Phantom", "PhantomSettings", "make_phantom", "random_settings"]
 _CENTRE_LEVEL = "L3"
 """The picture's centre lies in front of the spine at this level."""
 _CENTRE_FORWARD_MM = 24.0
-
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, eq=False)

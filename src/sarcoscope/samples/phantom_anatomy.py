@@ -7,16 +7,15 @@ drawn, not measurements of people).
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
+from sarcoscope.files import packaged_rows
 from sarcoscope.samples.phantom_settings import PhantomSettings
 
 SACRUM_MM: Final = 104.0
@@ -69,8 +68,7 @@ class Vertebra:
 
 @cache
 def _table(name: str) -> tuple[dict[str, str], ...]:
-    text = files("sarcoscope.samples").joinpath(f"data/{name}.csv").read_text(encoding="utf-8")
-    return tuple(csv.DictReader(text.splitlines()))
+    return tuple(packaged_rows("sarcoscope.samples", name))
 
 
 def contrast_hu(phase: str) -> dict[str, float]:

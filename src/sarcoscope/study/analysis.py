@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 
 from sarcoscope._version import __version__
 from sarcoscope.anatomy.hu_bands import default_bands
-from sarcoscope.diagnosis import Case, Diagnosis, ReferenceSet, default_sets, diagnose, find_sets
+from sarcoscope.diagnosis import ReferenceSet, find_sets
 from sarcoscope.diagnosis.own import own_sets
 from sarcoscope.errors import BodyInfoError, SettingError
 from sarcoscope.exports.json_result import flags_list, levels_list, series_dict
@@ -25,19 +25,19 @@ from sarcoscope.imaging.policy import SeriesPolicy
 from sarcoscope.imaging.reader import ReadStudy, read_study
 from sarcoscope.imaging.volume import HeaderBody, Volume
 from sarcoscope.levels import LevelMap
-from sarcoscope.levels.find import SURE, find_levels_by
+from sarcoscope.levels.find import find_levels_by
 from sarcoscope.levels.label_maps import levels_of_labels
 from sarcoscope.measures.areas import measure_slices
 from sarcoscope.measures.body import BodyInfo
 from sarcoscope.measures.body_info import GivenBody, body_info
 from sarcoscope.measures.error import measurement_error
-from sarcoscope.measures.indices import muscle_indices
-from sarcoscope.measures.measurement import Flag, IndexValue, Measurement, SliceMeasure
+from sarcoscope.measures.measurement import Flag, Measurement, SliceMeasure
 from sarcoscope.measures.phase import picture_phase
-from sarcoscope.measures.protocols import measure_level, protocol_indices, slice_heights_mm
+from sarcoscope.measures.protocols import measure_level, protocol_indices
 from sarcoscope.measures.quality import Phase, mask_flags, series_flags, settled_phase, value_flags
 from sarcoscope.models.package import ModelPackage
 from sarcoscope.models.registry import chosen_packages, shipped_folder
+from sarcoscope.progress import Progress
 from sarcoscope.study.choose import MeasurePlan, assumed_levels, plan_levels, slices_to_segment
 from sarcoscope.study.foreign import (
     FOREIGN,
@@ -48,13 +48,11 @@ from sarcoscope.study.foreign import (
     masks_of,
     run_totalsegmentator,
 )
+from sarcoscope.study.judge import Evidence, judge
 from sarcoscope.study.result import StudyResult
 from sarcoscope.study.settings import AnalysisSettings
 from sarcoscope.tissues import segment_slices, slice_quality
 from sarcoscope.tissues.tissue_mask import TissueMask
-
-Progress = Callable[[str, float], None]
-FLUID_FLAGS = ("ascites_suspected", "oedema_suspected", "fluid_entered")
 
 
 class _Clock:
@@ -241,15 +239,15 @@ def _record(
     if mask is not None:
         slices = measure_slices(volume, mask, levels, bands)
         found += mask_flags(mask, slice_quality(volume, mask))
-    measurements = _measurements(volume, slices, levels, plan, settings)
+    measurements = _measurements(slices, levels, plan, settings)
     found += value_flags(measurements, slices, levels, assumed=settings.assume_level is not None)
     found += _provisional(measurements)
     if settings.fluid:
         found.append(Flag("fluid_entered"))
-    indices = tuple(i for m in measurements for i in muscle_indices(m, person))
-    wet = any(f.code in FLUID_FLAGS for f in found) and not (person.weight_kg and person.weight_kg.dry)
-    diagnoses, sets = _diagnoses(
-        volume, measurements, indices, person, phase, settings, own, levels, found, fluid=wet
+    indices, diagnoses, sets = judge(
+        Evidence(measurements, levels, person, phase.value, volume.series.kvp, tuple(found)),
+        settings.references,
+        own,
     )
     models = dict.fromkeys((*levels.models, *(mask.models if mask is not None else ())))
     hu_bands = {name: (band.low, band.high) for name, band in bands.items()}
@@ -272,22 +270,18 @@ def _record(
 
 
 def _measurements(
-    volume: Volume,
     slices: tuple[SliceMeasure, ...],
     levels: LevelMap,
     plan: MeasurePlan,
     settings: AnalysisSettings,
 ) -> tuple[Measurement, ...]:
-    heights = slice_heights_mm(
-        volume.geometry.slice_offsets_mm, volume.series.slice_thickness_mm or volume.geometry.spacing_mm[0]
-    )
     found = []
     for level in plan.levels:
         span = levels.find(level)
         if span is None or not slices:
             continue
         indices = protocol_indices(span, settings.protocol, slice_index=settings.slice_index)
-        found.append(measure_level(slices, level, settings.protocol, indices, heights))
+        found.append(measure_level(slices, level, settings.protocol, indices))
     return tuple(found)
 
 
@@ -306,56 +300,6 @@ def _provisional(measurements: tuple[Measurement, ...]) -> list[Flag]:
         for m in measurements
         if measurement_error(m.level, "muscle").provisional
     ]
-
-
-def _diagnoses(
-    volume: Volume,
-    measurements: tuple[Measurement, ...],
-    indices: tuple[IndexValue, ...],
-    person: BodyInfo,
-    phase: Phase,
-    settings: AnalysisSettings,
-    own: tuple[ReferenceSet, ...],
-    levels: LevelMap,
-    flags: list[Flag],
-    *,
-    fluid: bool,
-) -> tuple[tuple[Diagnosis, ...], dict[str, ReferenceSet]]:
-    answers: list[Diagnosis] = []
-    asked: dict[str, ReferenceSet] = {}
-    muscle = default_bands()["muscle"]
-    for measurement in measurements:
-        chosen = find_sets(settings.references, own) or default_sets(measurement.level)
-        case = Case(
-            sex=person.sex.value if person.sex else None,
-            age_years=person.age_years.value if person.age_years else None,
-            bmi=person.bmi,
-            level=measurement.level,
-            protocol=measurement.protocol,
-            phase=phase.value,
-            indices=indices,
-            kvp=volume.series.kvp,
-            hu_band=(muscle.low, muscle.high),
-            fluid=fluid,
-            doubts=_doubts(measurement, levels, flags),
-        )
-        answers += diagnose(case, chosen)
-        asked |= {s.name: s for s in chosen}
-    return tuple(answers), asked
-
-
-def _doubts(measurement: Measurement, levels: LevelMap, flags: list[Flag]) -> tuple[str, ...]:
-    """What makes a measurement doubtful, as cautions of its answers."""
-    codes = {f.code for f in flags if f.values.get("level", measurement.level) == measurement.level}
-    span = levels.find(measurement.level)
-    doubtful = span is not None and span.confidence < SURE
-    pairs = (
-        ("level_doubtful", doubtful or "numbering_uncertain" in codes),
-        ("level_incomplete", "level_cut_off" in codes),
-        ("tissue_cut_off", "tissue_cut_off" in codes),
-        ("mask_doubtful", "muscle_border_doubtful" in codes),
-    )
-    return tuple(code for code, holds in pairs if holds)
 
 
 def _each_once(flags: list[Flag]) -> list[Flag]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +18,8 @@ from sarcoscope.levels.find import find_levels_by
 from sarcoscope.levels.slice_classifier import level_map_of, slice_level
 from sarcoscope.models.package import ModelPackage
 from sarcoscope.models.registry import find_package
+from sarcoscope.progress import Progress
 
-Progress = Callable[[str, float], None]
 SPINE_REACH_MM = 45.0
 """Attention within this distance of the spinal canal counts as on the spine."""
 

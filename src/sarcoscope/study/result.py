@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from PIL import Image
 
 from sarcoscope.anatomy.levels import LEVELS
 from sarcoscope.diagnosis import ReferenceSet
-from sarcoscope.errors import SettingError
 from sarcoscope.exports.json_result import result_dict, write_json
 from sarcoscope.exports.pictures import overlay, sagittal_view
 from sarcoscope.exports.record import Run, StudyRecord
@@ -23,10 +22,9 @@ from sarcoscope.exports.tables import write_levels, write_measurements
 from sarcoscope.files import make_folder, write_bytes
 from sarcoscope.imaging.instances import Instance
 from sarcoscope.imaging.volume import Volume
-from sarcoscope.language.catalogue import LANGUAGES
+from sarcoscope.language.catalogue import check_language
+from sarcoscope.progress import Progress
 from sarcoscope.tissues.tissue_mask import TissueMask
-
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +53,7 @@ class StudyResult:
             SettingError: a language that the report does not know.
             StorageError: the folder cannot be written.
         """
-        if language not in LANGUAGES:
-            raise SettingError(f"'{language}' is no language of the report; give {' or '.join(LANGUAGES)}.")
+        check_language(language)
         begin = time.monotonic()
         folder = Path(folder)
         make_folder(folder)

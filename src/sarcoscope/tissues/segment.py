@@ -15,6 +15,7 @@ from sarcoscope.errors import SettingError
 from sarcoscope.imaging.volume import Volume
 from sarcoscope.models.package import ModelPackage, shipped_package
 from sarcoscope.models.slice_input import SliceInput, resized
+from sarcoscope.progress import Progress
 from sarcoscope.tissues.body import body_mask, bounding_box
 from sarcoscope.tissues.compartments import Compartment, network_input
 from sarcoscope.tissues.grid import AIR_HU, body_only, from_grid, place_on, to_grid
@@ -134,7 +135,7 @@ def segment_slices(
     *,
     bands: Mapping[str, HuBand] | None = None,
     members: Sequence[int] | None = None,
-    progress: Callable[[str, float], None] | None = None,
+    progress: Progress | None = None,
     package: ModelPackage | None = None,
 ) -> TissueMask:
     """Muscle, SAT, VAT and IMAT on chosen slices.

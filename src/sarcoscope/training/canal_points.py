@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-from importlib.resources import files
-
 import numpy as np
 from numpy.typing import NDArray
 
+from sarcoscope.files import packaged_rows
 from sarcoscope.levels.coarse import STEP_MM, CoarseVolume
 from sarcoscope.levels.spine import SpinePath
 from sarcoscope.samples.phantom import Phantom
@@ -19,9 +17,8 @@ _BEHIND_BODY_MM = 24.0
 def read_points() -> dict[str, NDArray[np.float64]]:
     """Volume name to points [n, (offset, y, x)] in mm: offset along the normal from slice 0, y and x from the
     centre of the slice's first pixel. Found by a first network, checked by eye on every volume."""
-    text = files("sarcoscope.training").joinpath("data/canal_points.csv").read_text(encoding="utf-8")
     points: dict[str, list[tuple[float, float, float]]] = {}
-    for row in csv.DictReader(text.splitlines()):
+    for row in packaged_rows("sarcoscope.training", "canal_points"):
         place = (float(row["offset_mm"]), float(row["y_mm"]), float(row["x_mm"]))
         points.setdefault(row["volume"], []).append(place)
     return {name: np.array(found) for name, found in points.items()}

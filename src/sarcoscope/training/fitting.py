@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from sarcoscope.errors import SettingError
+from sarcoscope.progress import Progress
 from sarcoscope.training.recipe import RecipeSettings
 
 CHECKPOINT = "checkpoint.pt"
@@ -110,7 +111,7 @@ def fit(
     out: Path,
     *,
     place: Place | None = None,
-    progress: Callable[[str, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[nn.Module, Fit]:
     """Train, going on from the checkpoint in ``out`` if there is one.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from functools import cache
-from importlib.resources import files
 from typing import Final
+
+from sarcoscope.files import packaged_rows
 
 CHOICES: Final = ("all", "permissive")
 """``all``: weights for non-commercial use; ``permissive``: from data that allow any use alone."""
@@ -14,8 +14,7 @@ CHOICES: Final = ("all", "permissive")
 
 @cache
 def _rows() -> tuple[dict[str, str], ...]:
-    text = files("sarcoscope.training").joinpath("data/licences.csv").read_text(encoding="utf-8")
-    return tuple(csv.DictReader(text.splitlines()))
+    return tuple(packaged_rows("sarcoscope.training", "licences"))
 
 
 def may_see(person: str, choice: str) -> bool:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sarcoscope.anatomy.levels import LEVELS
+from sarcoscope.files import packaged_rows
 from sarcoscope.imaging.label_files import DEFAULT_VALUES
 from sarcoscope.training.manifest import SliceCase
 from sarcoscope.training.recipe import RecipeSettings
@@ -121,9 +120,10 @@ def middle_of_run(indices: Sequence[int], shares: Sequence[float]) -> float:
 
 def paper_values(recipe: str) -> dict[tuple[str, str], str]:
     """(table, row) -> the paper's value."""
-    text = files("sarcoscope.training").joinpath("data/paper_tables.csv").read_text(encoding="utf-8")
     return {
-        (r["table"], r["row"]): r["value"] for r in csv.DictReader(text.splitlines()) if r["recipe"] == recipe
+        (r["table"], r["row"]): r["value"]
+        for r in packaged_rows("sarcoscope.training", "paper_tables")
+        if r["recipe"] == recipe
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 from torch import nn
 
 from sarcoscope.errors import InputError
+from sarcoscope.progress import Progress
 from sarcoscope.training.fitting import Fit, Place, find_place, fit
 from sarcoscope.training.label_check import CheckedData, check_manifest
 from sarcoscope.training.manifest import LabelOptions, SliceCase
@@ -30,7 +31,6 @@ from sarcoscope.training.recipe_scores import (
 )
 from sarcoscope.training.tasks import TASKS, SliceTask
 
-Progress = Callable[[str, float], None]
 _SCORES = {"tissue-unet": tissue_scores, "level-efficientnetv2m": level_scores, "l3-resnet50": l3_scores}
 log = logging.getLogger(__name__)
 

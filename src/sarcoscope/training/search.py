@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 
 from sarcoscope.errors import SettingError
+from sarcoscope.progress import Progress
 from sarcoscope.training.fitting import find_place, fit
 from sarcoscope.training.manifest import SliceCase
 from sarcoscope.training.recipe import RecipeSettings
@@ -21,7 +22,6 @@ from sarcoscope.training.recipe_scores import beside_paper, f1_score, l3_scores,
 from sarcoscope.training.run_recipe import Outcome, checked_data, person_folds, split_cases, write_rows
 from sarcoscope.training.tasks import L3Task
 
-Progress = Callable[[str, float], None]
 _WORST_F1 = 1e-3
 
 

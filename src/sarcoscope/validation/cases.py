@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ from sarcoscope.imaging.label_files import (
 from sarcoscope.imaging.nifti import read_nifti
 from sarcoscope.imaging.policy import SeriesPolicy
 from sarcoscope.imaging.reader import read_study
+from sarcoscope.progress import Progress
 from sarcoscope.validation.overlap import band_of, scores_of, surface_distance
 
 TISSUES: Final = ("muscle", "sat", "vat")
@@ -82,7 +83,7 @@ def read_table(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
 
 
 def mask_pairs(
-    path: Path, options: ValidationOptions, progress: Callable[[str, float], None] | None = None
+    path: Path, options: ValidationOptions, progress: Progress | None = None
 ) -> Iterator[MaskPair]:
     """Every slice that the reference labels, of every row of a table.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from sarcoscope.anatomy.levels import LEVELS
 from sarcoscope.errors import InputError, SarcoscopeError
+from sarcoscope.progress import Progress
 from sarcoscope.study import analyze
 from sarcoscope.validation.cases import (
     MaskPair,
@@ -29,7 +30,6 @@ from sarcoscope.validation.protocol_check import protocol_sentences, region_habi
 from sarcoscope.validation.statistics import bland_altman, bootstrap, kappa
 from sarcoscope.validation.summary import Table, error_rows, summary_tables
 
-Progress = Callable[[str, float], None]
 _PICTURES_PER_BAND = 4
 
 

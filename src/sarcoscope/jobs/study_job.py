@@ -1,0 +1,140 @@
+"""The platform's job: analyse a stored study and write its result down."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from sarcoscope.errors import NotFoundError
+from sarcoscope.jobs.queue import new_job
+from sarcoscope.measures.body_info import GivenBody
+from sarcoscope.progress import Progress
+from sarcoscope.store.intake import lay_out
+from sarcoscope.store.results import body_of, drop_unkept, record_analysis, store_outputs
+from sarcoscope.store.store import Store
+from sarcoscope.store.tables import BodyValues, Project, Study
+from sarcoscope.study import AnalysisSettings, StudyResult, analyze
+
+_LANGUAGES = ("en", "ko")
+
+
+def queue_study(
+    session: Session, store: Store, study: Study, choices: Mapping[str, Any] | None = None, priority: int = 0
+) -> str:
+    """Queue the analysis of a study; returns the job's key.
+
+    Args:
+        session: a writing session.
+        store: where the study lies.
+        study: the study.
+        choices: settings in place of the project's (``protocol``, ``references``, ``levels``).
+        priority: higher goes first.
+    """
+    key = f"study-{study.id}-{uuid.uuid4().hex[:12]}"
+    payload = {
+        "job": key,
+        "data": str(store.data),
+        "database": store.database.url,
+        "study": study.id,
+        "choices": dict(choices or {}),
+    }
+    session.execute(new_job(key, payload, priority=priority))
+    study.job_key = key
+    return key
+
+
+@cache
+def _store(data: str, address: str) -> Store:
+    """One store a process."""
+    return Store.open(Path(data), address)
+
+
+def do_stored_study(payload: Mapping[str, Any], report: Progress) -> None:
+    """Analyse one stored study (the handler of the platform's workers)."""
+    store = _store(payload["data"], payload["database"])
+    with store.work_folder() as folder:
+        with store.database.reading() as session:
+            study = session.get(Study, payload["study"])
+            if study is None:
+                raise NotFoundError("The study was deleted.")
+            project = session.get_one(Project, study.project_id)
+            settings = _settings(project, payload["choices"], folder)
+            body = given_body(body_of(session, study))
+            lay_out(store, study, folder / "images")
+        result = analyze(folder / "images", body=body, settings=settings, progress=report)
+        outputs = _write(result, folder / "out", report)
+        kept = store_outputs(store, outputs)
+        _write_down(store, payload, result, kept, settings)
+
+
+def _settings(project: Project, choices: Mapping[str, Any], folder: Path) -> AnalysisSettings:
+    policy = None
+    if project.series_policy:
+        policy = folder / "policy.csv"
+        policy.write_text(project.series_policy, encoding="utf-8")
+    return AnalysisSettings(
+        levels=tuple(choices.get("levels") or project.levels),
+        protocol=choices.get("protocol") or project.protocol,
+        references=tuple(choices.get("references") or project.references),
+        series_policy=policy,
+        series_uid=choices.get("series_uid"),
+        fluid=bool(choices.get("fluid", False)),
+    )
+
+
+def given_body(values: BodyValues | None) -> GivenBody:
+    """What was typed or imported, as the analysis takes it."""
+    if values is None:
+        return GivenBody()
+    return GivenBody(
+        age_years=values.age_years,
+        height_cm=values.height_cm,
+        weight_kg=values.weight_kg,
+        weight_date=values.day.isoformat() if values.day else None,
+        dry_weight=values.dry,
+    )
+
+
+def _write(result: StudyResult, folder: Path, report: Progress) -> Path:
+    """Every output; report and pictures in Korean beside the English ones."""
+    korean = folder.with_name("korean")
+    result.write(korean, language="ko")
+    result.write(folder, language="en", progress=report)
+    for path in korean.iterdir():
+        if path.suffix in (".png", ".pdf"):
+            path.rename(folder / f"{path.stem}.ko{path.suffix}")
+    return folder
+
+
+def _write_down(
+    store: Store,
+    payload: Mapping[str, Any],
+    result: StudyResult,
+    outputs: Mapping[str, tuple[str, int]],
+    settings: AnalysisSettings,
+) -> None:
+    content = result.as_dict()
+    images = {
+        str(result.images[i].sop_uid) for m in result.record.measurements for i in m.indices if result.images
+    }
+    with store.database.writing() as session:
+        study = session.get(Study, payload["study"], with_for_update=True)
+        if study is None:
+            raise NotFoundError("The study was deleted.")
+        done = record_analysis(
+            session, study, payload["job"], content, outputs, references=list(settings.references)
+        )
+        if done is None:
+            return
+        refused = {r["uid"]: r["reason"] for r in content["series"]["refused"]}
+        for series in study.series:
+            series.refused = refused.get(series.uid, "")
+        keeps = session.get_one(Project, study.project_id).keeps
+        gone = drop_unkept(session, study, keeps, content["series"]["uid"] or "", images)
+    for name in gone:
+        store.files.remove(name)
