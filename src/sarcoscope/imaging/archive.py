@@ -26,15 +26,28 @@ def unpacked(path: Path) -> Iterator[Path]:
         UnreadableError: damaged, encrypted, or far larger than any CT study.
     """
     with tempfile.TemporaryDirectory(prefix="sarcoscope-") as temporary:
-        folder = Path(temporary)
-        try:
-            with zipfile.ZipFile(path) as archive:
-                _extract(archive, folder, path.name)
-        except UnreadableError:
-            raise
-        except Exception as error:  # a damaged archive fails in many ways (zlib, struct, names, sizes)
-            raise UnreadableError(f"The archive '{path.name}' is damaged or encrypted.") from error
-        yield folder
+        unpack(path, Path(temporary), path.name)
+        yield Path(temporary)
+
+
+def unpack(path: Path, folder: Path, name: str) -> None:
+    """Unpack a zip into a folder, its files numbered inside their own folders.
+
+    Args:
+        path: the zip.
+        folder: an empty folder.
+        name: what the zip is called in sentences.
+
+    Raises:
+        UnreadableError: damaged, encrypted, or far larger than any CT study.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _extract(archive, folder, name)
+    except UnreadableError:
+        raise
+    except Exception as error:  # a damaged archive fails in many ways (zlib, struct, names, sizes)
+        raise UnreadableError(f"The archive '{name}' is damaged or encrypted.") from error
 
 
 def _extract(archive: zipfile.ZipFile, folder: Path, name: str) -> None:

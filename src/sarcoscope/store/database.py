@@ -6,17 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
 from sarcoscope.errors import InputError, SettingError, StorageError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _BUSY_S: Final = 60
 _IMMEDIATE: Final = "sarcoscope_immediate"
@@ -52,7 +51,6 @@ class Database:
         """A session that sees one state and writes nothing."""
         with _said(), Session(self.engine) as session:
             yield session
-            session.rollback()
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
@@ -74,6 +72,11 @@ class Database:
         Raises:
             StorageError: the database does not answer, or a newer version made it.
         """
+        # Alembic takes half a second to import, which workers need not pay.
+        from alembic import command
+        from alembic.migration import MigrationContext
+        from alembic.script import ScriptDirectory
+
         config = _alembic()
         with self.connected() as connection:
             now = MigrationContext.configure(connection).get_current_revision()
@@ -89,6 +92,8 @@ class Database:
 
 
 def _alembic() -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(files("sarcoscope.store").joinpath("migrations")))
     config.set_main_option("path_separator", "os")

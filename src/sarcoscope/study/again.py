@@ -18,7 +18,7 @@ from sarcoscope.levels.level_map import LevelMap, LevelRange
 from sarcoscope.measures.body import BodyInfo, Known
 from sarcoscope.measures.body_info import BODY_FLAGS, GivenBody, body_info
 from sarcoscope.measures.error import measurement_error
-from sarcoscope.measures.measurement import Flag, SliceMeasure, TissueMeasure
+from sarcoscope.measures.measurement import Flag, Measurement, SliceMeasure, TissueMeasure
 from sarcoscope.measures.protocols import measure_level, protocol_indices
 from sarcoscope.study.judge import Evidence, judge
 
@@ -65,10 +65,10 @@ def judge_again(
         if span is None:
             continue
         if protocol == result["provenance"]["protocol"]:
-            indices = tuple(old["indices"])
+            measurements.append(_measurement(old))
         else:
             indices = protocol_indices(span, protocol)
-        measurements.append(measure_level(slices, span.level, protocol, indices))
+            measurements.append(measure_level(slices, span.level, protocol, indices))
     series = result["series"]
     evidence = Evidence(
         tuple(measurements), levels, person, series["phase"]["value"], series["kvp"], tuple(flags)
@@ -129,6 +129,11 @@ def _levels(result: Mapping[str, Any]) -> LevelMap:
             for r in result["levels"]
         )
     )
+
+
+def _measurement(entry: Mapping[str, Any]) -> Measurement:
+    tissues = {name: TissueMeasure(**values) for name, values in entry["tissues"].items()}
+    return Measurement(entry["level"], entry["protocol"], tuple(entry["indices"]), tissues, entry["ratios"])
 
 
 def _slice(entry: Mapping[str, Any]) -> SliceMeasure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import shutil
 import signal
 import threading
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -14,6 +15,7 @@ from typing import Any
 from sqlalchemy import select
 
 from sarcoscope.errors import SarcoscopeError
+from sarcoscope.imaging.archive import unpack
 from sarcoscope.jobs.study_job import queue_study
 from sarcoscope.store.intake import remove_upload, report_dict, take_in
 from sarcoscope.store.store import Store
@@ -121,8 +123,16 @@ def take_upload(store: Store, upload: str) -> None:
         if row is None or row.state != "taking":
             return
         project_id, centre_id = row.project_id, row.centre_id
+    folder = store.upload_folder(upload)
     try:
-        taken = take_in(store, project_id, centre_id, store.upload_folder(upload))
+        for n, archive in enumerate(sorted(folder.glob("*.zip"))):
+            # Beside the other originals, so that they are removed together.
+            inside = folder / f"zip{n}"
+            shutil.rmtree(inside, ignore_errors=True)
+            inside.mkdir()
+            unpack(archive, inside, f"number {n + 1}")
+            archive.unlink()
+        taken = take_in(store, project_id, centre_id, folder)
     except SarcoscopeError as error:
         _end(store, upload, "failed", str(error))
         return

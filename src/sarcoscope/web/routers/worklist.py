@@ -179,21 +179,15 @@ def _conditions(filters: Filters, access: Access) -> list[ColumnElement[bool]]:
         (Study.disease, filters.disease),
     )
     found += [column == value for column, value in exact if value]
-    bounds = (
-        (Study.age_years >= filters.age_from, filters.age_from),
-        (Study.age_years <= filters.age_to, filters.age_to),
-        (Study.day >= filters.day_from, filters.day_from),
-        (Study.day <= filters.day_to, filters.day_to),
-    )
-    found += [condition for condition, value in bounds if value is not None]
-    if filters.project:
-        found.append(
-            Study.project_id == select(Project.id).where(Project.code == filters.project).scalar_subquery()
-        )
-    if filters.centre:
-        found.append(
-            Study.centre_id == select(Centre.id).where(Centre.code == filters.centre).scalar_subquery()
-        )
+    if filters.age_from is not None:
+        found.append(Study.age_years >= filters.age_from)
+    if filters.age_to is not None:
+        found.append(Study.age_years <= filters.age_to)
+    if filters.day_from is not None:
+        found.append(Study.day >= filters.day_from)
+    if filters.day_to is not None:
+        found.append(Study.day <= filters.day_to)
+    found += _places(filters)
     if filters.flag:
         found.append(Study.flags.contains(f" {filters.flag} ", autoescape=True))
     if filters.mine:
@@ -205,6 +199,17 @@ def _conditions(filters: Filters, access: Access) -> list[ColumnElement[bool]]:
         found.append(Study.job_key.in_(keys))
     if filters.search.strip():
         found.append(_search(filters.search.strip()))
+    return found
+
+
+def _places(filters: Filters) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if filters.project:
+        wanted = select(Project.id).where(Project.code == filters.project)
+        found.append(Study.project_id == wanted.scalar_subquery())
+    if filters.centre:
+        wanted = select(Centre.id).where(Centre.code == filters.centre)
+        found.append(Study.centre_id == wanted.scalar_subquery())
     return found
 
 
