@@ -1,0 +1,25 @@
+// The short words of the worklist.
+import { t } from "./app.svelte";
+
+export function shortResult(result: string, p0: boolean): string {
+  if (!result) return "";
+  if (p0) {
+    if (result === "class_2" || result === "class_1") return t(`ui_p0_${result}`);
+    if (result === "not_class_2" || result === "not_low") return t("ui_p0_normal");
+  }
+  return t(`ui_short_${result}`);
+}
+
+export function tone(result: string): string {
+  if (result === "class_2" || result === "low") return "warning";
+  if (result === "class_1" || result === "indeterminate") return "caution";
+  return "";
+}
+
+export function number(value: number | null | undefined, digits = 1): string {
+  return value === null || value === undefined ? "–" : value.toFixed(digits);
+}
+
+export function moment(text: string | null | undefined): string {
+  return text ? new Date(text).toLocaleString() : "–";
+}

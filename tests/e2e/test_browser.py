@@ -1,0 +1,245 @@
+"""The product as its users see it: real headless Chromium, real server and workers, a real CT.
+
+Pictures are kept in ``tests/e2e/screens`` (not committed) to be looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pydicom
+import pypdf
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from sarcoscope.imaging.reader import read_volume
+from sarcoscope.samples.dicom_series import SeriesSettings, write_volume_series
+from tests.conftest import REPOSITORY
+
+SCREENS = Path(__file__).parent / "screens"
+AXE = REPOSITORY / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
+PASSWORD = "a long new password"
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+class Site:
+    """A running product."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str, one_time: str) -> None:
+        self.process, self.url, self.one_time = process, url, one_time
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    data = tmp_path_factory.mktemp("serve") / "data"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "sarcoscope.cli.main", "serve", "--data", str(data), "--port", str(port)]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"}
+    )
+    assert process.stderr is not None
+    one_time = ""
+    for line in process.stderr:
+        found = re.search(r"one-time password (\S+)", line)
+        one_time = found.group(1) if found else one_time
+        if "Sarcoscope is at" in line:
+            break
+    url = f"http://127.0.0.1:{port}"
+    for _ in range(200):
+        try:
+            httpx.get(f"{url}/api/v1/health")
+            break
+        except httpx.ConnectError:
+            import time
+
+            time.sleep(0.1)
+    yield Site(process, url, one_time)
+    process.send_signal(signal.SIGINT)
+    process.stderr.close()
+    process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    shutil.rmtree(SCREENS, ignore_errors=True)
+    SCREENS.mkdir()
+    program = shutil.which("chromium")
+    assert program is not None, "Chromium is missing: make tools"
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def page(site: Site, browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(base_url=site.url, viewport={"width": 1280, "height": 720}, locale="en-US")
+    one = context.new_page()
+    one.faults = []  # type: ignore[attr-defined]
+    one.on("pageerror", lambda error: one.faults.append(str(error)))  # type: ignore[attr-defined]
+    yield one
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def ct_zip(ct_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real abdominal CT as a hospital gives it: DICOM with an identity, in a zip."""
+    folder = tmp_path_factory.mktemp("ct")
+    settings = SeriesSettings(
+        patient_id="H-20251", patient_name="Kim^Minsu", sex="M", age="066Y", size_m=None, weight_kg=None,
+        more={"PatientBirthDate": "19590105"},
+    )  # fmt: skip
+    paths = write_volume_series(
+        read_volume(ct_data / "volumes" / "abd_totalseg.nii.gz"), folder / "in", settings
+    )
+    out = folder / "study.zip"
+    with zipfile.ZipFile(out, "w") as archive:
+        for path in paths:
+            archive.write(path, f"CT/{path.name}")
+    return out
+
+
+def shot(page: Page, name: str) -> None:
+    page.screenshot(path=SCREENS / f"{name}.png", full_page=True)
+
+
+def check_access(page: Page) -> None:
+    """axe finds nothing serious."""
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate(
+        "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']})"
+        ".then(r => r.violations.map(v => v.id + ': ' + v.nodes.map(n => n.html.slice(0, 120)).join(' | ')))"
+    )
+    assert found == []
+
+
+def test_1_first_sign_in(page: Page, site: Site) -> None:
+    page.goto("/")
+    shot(page, "01_sign_in")
+    check_access(page)
+    page.get_by_label("User name").fill("admin")
+    page.get_by_label("Password").fill("wrong password")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("wrong")
+    page.get_by_label("Password").fill(site.one_time)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Change your password")).to_be_visible()
+    page.get_by_label("New password (10 characters or more)").fill(PASSWORD)
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("There is no study here yet")).to_be_visible()
+    shot(page, "02_empty_worklist")
+    check_access(page)
+
+
+def test_2_upload_a_zip(page: Page, ct_zip: Path) -> None:
+    page.get_by_role("link", name="Upload").first.click()
+    shot(page, "03_upload")
+    check_access(page)
+    page.get_by_label("Choose files").set_input_files(ct_zip)
+    expect(page.get_by_text("images of 1 studies were stored")).to_be_visible(timeout=60_000)
+    page.get_by_text("What de-identification did").first.click()
+    expect(page.get_by_text("Patient's Name").first).to_be_visible()
+    shot(page, "04_uploaded")
+    check_access(page)
+
+
+def test_3_live_status_to_the_result(page: Page) -> None:
+    page.get_by_role("link", name="Worklist").click()
+    expect(page.get_by_role("cell", name="Analyzed")).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("1 studies", exact=False)).to_be_visible()
+    page.get_by_label("Show patient IDs").check()
+    expect(page.get_by_role("cell", name="H-20251")).to_be_visible()
+    shot(page, "05_worklist")
+    check_access(page)
+
+
+def test_4_body_values_then_another_reference(page: Page) -> None:
+    page.get_by_role("link", name=re.compile("^SC")).click()
+    expect(page.get_by_role("heading", name=re.compile("Quantities"))).to_be_visible()
+    expect(page.locator(".statements article").first).to_contain_text("Not comparable")
+    page.get_by_label("Height (cm)").fill("172")
+    page.get_by_label("Weight (kg)").fill("70")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("Muscle area / BMI").first).to_be_visible()
+    for picture in page.locator("figure img").all():
+        picture.scroll_into_view_if_needed()
+        assert picture.evaluate("e => e.complete && e.naturalWidth") > 100
+    before = page.locator(".statements").inner_text()
+    assert "Not comparable" not in before.split("Source")[0]
+    shot(page, "06_study")
+    check_access(page)
+    page.get_by_label("Reference", exact=True).select_option("martin2013")
+    expect(page.get_by_text("Shown with another choice")).to_be_visible()
+    assert page.locator(".statements").inner_text() != before
+    page.get_by_role("button", name="Keep this choice").click()
+    expect(page.get_by_text("Shown with another choice")).to_be_hidden()
+    expect(page.locator(".statements")).to_contain_text("Martin")
+
+
+def test_5_downloads(page: Page, tmp_path: Path) -> None:
+    for name in ("segmentation.dcm", "report.pdf", "measurements.csv"):
+        with page.expect_download() as waiting:
+            page.get_by_role("link", name=name, exact=True).click()
+        waiting.value.save_as(tmp_path / name)
+    seg = pydicom.dcmread(tmp_path / "segmentation.dcm")
+    assert seg.Modality == "SEG"
+    assert seg.PatientIdentityRemoved == "YES"
+    text = pypdf.PdfReader(tmp_path / "report.pdf").pages[0].extract_text()
+    assert "Martin" in text
+    assert "Minsu" not in text
+    assert (tmp_path / "measurements.csv").read_text().startswith("level,scope,index")
+
+
+def test_6_korean_dark_and_tablet(page: Page) -> None:
+    page.get_by_label("Language").select_option("ko")
+    expect(page.get_by_role("heading", name=re.compile("정량 분석"))).to_be_visible()
+    page.get_by_label("화면 색").select_option("dark")
+    shot(page, "07_study_korean_dark")
+    check_access(page)
+    page.set_viewport_size({"width": 820, "height": 1180})
+    shot(page, "08_tablet")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 820
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.get_by_role("link", name="한눈에 보기").click()
+    expect(page.get_by_role("listitem").first).to_be_visible()
+    page.get_by_role("listitem").first.get_by_role("button").first.focus()
+    page.keyboard.press("a")
+    expect(page.get_by_text("승인", exact=False).first).to_be_visible()
+    shot(page, "09_contact_sheet")
+    check_access(page)
+    page.get_by_label("화면 색").select_option("light")
+    page.get_by_label("언어").select_option("en")
+
+
+def test_7_administration_and_account(page: Page) -> None:
+    page.get_by_role("link", name="Administration").click()
+    for tab in ("Users", "Projects", "Centres", "Jobs", "Audit log", "References", "Models", "Disk and time"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_load_state("networkidle")
+        shot(page, f"10_admin_{tab.lower().replace(' ', '_')}")
+        check_access(page)
+    page.get_by_role("tab", name="Users").click()
+    page.get_by_label("User name").fill("reader1")
+    page.get_by_role("button", name="Add").first.click()
+    expect(page.get_by_role("alert")).to_contain_text("One-time password of reader1")
+    page.get_by_role("link", name="admin", exact=True).click()
+    expect(page.get_by_role("heading", name="Tokens for scripts")).to_be_visible()
+    check_access(page)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert page.faults == []  # type: ignore[attr-defined]
