@@ -99,17 +99,25 @@ def add_users(store: Store) -> None:
                 )
 
 
-def phantom_zip(
+def phantom_folder(
     folder: Path, *, name: str = "Hong^Gildong", number: str = "H-4711", seed: str = "1"
-) -> bytes:
-    """A small phantom study as a zip."""
+) -> Path:
+    """A small phantom study as DICOM files."""
     phantom = make_phantom(
         PhantomSettings(seed=3, matrix=96, pixel_mm=4.2, top_level="L1", bottom_level="L5")
     )
     settings = SeriesSettings(
         patient_id=number, patient_name=name, seed=seed, more={"PatientBirthDate": "19640203"}
     )
-    write_dicom_series(phantom, folder / seed, settings)
+    write_dicom_series(phantom, folder, settings)
+    return folder
+
+
+def phantom_zip(
+    folder: Path, *, name: str = "Hong^Gildong", number: str = "H-4711", seed: str = "1"
+) -> bytes:
+    """A small phantom study as a zip."""
+    phantom_folder(folder / seed, name=name, number=number, seed=seed)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for path in sorted((folder / seed).glob("*.dcm")):

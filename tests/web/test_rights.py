@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import httpx
 import pytest
 import schemathesis
-from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, settings
 
 from sarcoscope.store.accounts import MOST_FAILURES, first_start

@@ -31,6 +31,11 @@ class Moment(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
+    @property
+    def python_type(self) -> type[datetime]:
+        """What a value is in Python."""
+        return datetime
+
     def process_bind_param(self, value: datetime | None, _dialect: object) -> datetime | None:
         """To the database: always in UTC."""
         return None if value is None else value.astimezone(UTC)

@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 from sarcoscope import __version__
 from sarcoscope.errors import NotFoundError
 from sarcoscope.language.catalogue import check_language, messages
+from sarcoscope.language.fonts import font_path
 from sarcoscope.store.store import Store
 from sarcoscope.web.intake import Intake
 from sarcoscope.web.problems import PROBLEMS, add_problems
@@ -93,6 +94,11 @@ async def _with_headers(request: Request, call: Callable[[Request], Awaitable[Re
     return response
 
 
+def _font() -> FileResponse:
+    """The Korean letters of the pages, where the computer has none."""
+    return FileResponse(font_path(), headers=_KEPT)
+
+
 _about = APIRouter(tags=["about"])
 
 
@@ -111,6 +117,7 @@ def catalogue(language: str) -> dict[str, str]:
 
 def _add_pages(app: FastAPI) -> None:
     """The built pages; every other path is the application's, which finds its own way."""
+    app.get("/fonts/korean.ttf", include_in_schema=False)(_font)
     folder = Path(str(files("sarcoscope.web").joinpath("pages")))
 
     @app.get("/{path:path}", include_in_schema=False)
