@@ -6,21 +6,40 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraint
 LICENCES ?= all
 CT_DATA ?= $(or $(SARCOSCOPE_CT_DATA),../shared/ct)
 
-.PHONY: demo test check format bench soak models tools clean
+PAGES := src/sarcoscope/web/pages/index.html
+
+.PHONY: demo serve test check format bench soak models tools pages clean
 
 demo: $(VENV)/.core
 	$(BIN)/sarcoscope demo
 
-test: check tools
-	$(BIN)/python -m pytest -n auto
+# The platform in a browser, filled with sample studies.
+serve: $(VENV)/.core $(PAGES)
+	$(BIN)/sarcoscope serve --demo
 
-# The independent DICOM programs that the tests compare with (Debian packages).
+pages: $(PAGES)
+
+frontend/node_modules/.ready: frontend/package.json frontend/package-lock.json
+	@command -v npm >/dev/null || { echo "The pages need Node.js 20 or newer (npm)."; exit 1; }
+	cd frontend && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(PAGES): frontend/node_modules/.ready $(shell find frontend/src frontend/index.html frontend/vite.config.mjs -type f)
+	cd frontend && npm run --silent check && npm run --silent build
+	@touch $@
+
+test: check tools pages
+	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+# What the tests need of Debian: independent DICOM programs, a PostgreSQL server, a browser.
 tools:
-	@for program in dcmdump dciodvfy Orthanc; do command -v $$program >/dev/null || missing=1; done; \
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing=1; \
+	for program in dcmdump dciodvfy Orthanc chromium; do command -v $$program >/dev/null || missing=1; done; \
 	if [ -n "$$missing" ]; then \
 	  root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$root apt-get update -q; \
-	  DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -q dcmtk dicom3tools orthanc orthanc-dicomweb; \
+	  DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -q \
+	    dcmtk dicom3tools orthanc orthanc-dicomweb postgresql chromium; \
 	fi
 
 check: $(VENV)/.all
@@ -40,6 +59,7 @@ bench: $(VENV)/.all
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.models
 	$(BIN)/python -m benchmarks.dicom
+	$(BIN)/python -m benchmarks.platform
 
 soak: $(VENV)/.all
 	$(BIN)/python -m tests.soak
@@ -65,4 +85,4 @@ $(VENV)/.all: $(VENV)/.core
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist runs
+	rm -rf $(VENV) build dist runs frontend/node_modules src/sarcoscope/web/pages

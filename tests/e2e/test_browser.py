@@ -35,6 +35,8 @@ FLAGS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 
+pytestmark = pytest.mark.xdist_group("browser")
+
 
 class Site:
     """A running product."""

@@ -21,6 +21,8 @@ Handler = Callable[[Mapping[str, Any], Progress], None]
 Watcher = Callable[[dict[str, int]], None]
 _LOOK_S: Final = 0.5
 _BEATS_A_LEASE: Final = 4
+_BEHIND_PAGES: Final = 10
+"""How much the workers of a server give way to its pages (nice)."""
 _BEAT_S: Final = 2.0
 """Longest time between two beats: what a user sees of the progress is never older."""
 
@@ -74,6 +76,8 @@ def run_workers(
 def _work(address: Path | str, handler: Handler, parent: int, lease_s: float, stays: bool) -> None:
     """A worker: takes jobs until its parent is gone (or, unless it ``stays``, none is left)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if stays:
+        os.nice(_BEHIND_PAGES)
     name = _name(os.getpid()) + uuid.uuid4().hex[:6]
     with JobQueue(address) as queue:
         while os.getppid() == parent:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from datetime import date
 from typing import Annotated, Any, Literal, cast
 
@@ -49,6 +50,8 @@ Sort = Literal[
 ]  # fmt: skip
 Status = Literal["new", "queued", "running", "waiting", "done", "failed", "cancelled"]
 Review = Literal["open", "accepted", "reader", "excluded"]
+_PSEUDONYM = re.compile(r"SC[A-Z0-9]{3,}", re.IGNORECASE)
+"""What is searched among the pseudonyms alone."""
 _BUSY = ("queued", "running", "waiting")
 
 
@@ -192,14 +195,22 @@ def _conditions(filters: Filters, access: Access) -> list[ColumnElement[bool]]:
         found.append(Study.flags.contains(f" {filters.flag} ", autoescape=True))
     if filters.mine:
         found.append(Study.assigned_id == access.user.id)
-    if filters.status == "new":
-        found.append(Study.job_key.is_(None))
-    elif filters.status:
-        keys = select(JobRow.key).where(JobRow.state == filters.status)
-        found.append(Study.job_key.in_(keys))
+    found += _status(filters.status)
     if filters.search.strip():
         found.append(_search(filters.search.strip()))
     return found
+
+
+def _status(status: str | None) -> list[ColumnElement[bool]]:
+    if status is None:
+        return []
+    if status == "new":
+        return [Study.job_key.is_(None)]
+    if status == "done":
+        # Nearly every job is done: the few others are looked up instead.
+        others = select(JobRow.key).where(JobRow.state != "done")
+        return [Study.job_key.is_not(None), Study.job_key.not_in(others)]
+    return [Study.job_key.in_(select(JobRow.key).where(JobRow.state == status))]
 
 
 def _places(filters: Filters) -> list[ColumnElement[bool]]:
@@ -214,12 +225,11 @@ def _places(filters: Filters) -> list[ColumnElement[bool]]:
 
 
 def _search(text: str) -> ColumnElement[bool]:
-    people = select(Person.id).where(Person.pseudonym.icontains(text, autoescape=True))
-    parts = [
-        Study.person_id.in_(people),
-        Study.description.icontains(text, autoescape=True),
-        Study.disease.icontains(text, autoescape=True),
-    ]
+    people = select(Person.id).where(Person.pseudonym.contains(text.upper(), autoescape=True))
+    parts = [Study.person_id.in_(people)]
+    if not _PSEUDONYM.fullmatch(text):
+        parts.append(Study.description.icontains(text, autoescape=True))
+        parts.append(Study.disease.icontains(text, autoescape=True))
     if text.isdecimal() and len(text) < 10:
         parts.append(Study.id == int(text))
     return or_(*parts)
