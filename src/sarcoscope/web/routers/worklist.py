@@ -181,7 +181,9 @@ def _conditions(filters: Filters, access: Access) -> list[ColumnElement[bool]]:
         (Study.sex, filters.sex),
         (Study.disease, filters.disease),
     )
-    found += [column == value for column, value in exact if value]
+    for column, value in exact:
+        if value:
+            found.append(column == value)
     if filters.age_from is not None:
         found.append(Study.age_years >= filters.age_from)
     if filters.age_to is not None:
