@@ -216,19 +216,16 @@ def _status(status: str | None) -> list[ColumnElement[bool]]:
 
 
 def _places(filters: Filters) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
-    if filters.project:
-        wanted = select(Project.id).where(Project.code == filters.project)
-        found.append(Study.project_id == wanted.scalar_subquery())
-    if filters.centre:
-        wanted = select(Centre.id).where(Centre.code == filters.centre)
-        found.append(Study.centre_id == wanted.scalar_subquery())
-    return found
+    pairs = (
+        (Study.project_id, select(Project.id).where(Project.code == filters.project), filters.project),
+        (Study.centre_id, select(Centre.id).where(Centre.code == filters.centre), filters.centre),
+    )
+    return [column == wanted.scalar_subquery() for column, wanted, code in pairs if code]
 
 
 def _search(text: str) -> ColumnElement[bool]:
     people = select(Person.id).where(Person.pseudonym.contains(text.upper(), autoescape=True))
-    parts = [Study.person_id.in_(people)]
+    parts: list[ColumnElement[bool]] = [Study.person_id.in_(people)]
     if not _PSEUDONYM.fullmatch(text):
         parts.append(Study.description.icontains(text, autoescape=True))
         parts.append(Study.disease.icontains(text, autoescape=True))
