@@ -61,8 +61,10 @@ def start_receiver(root: Path, *options: str, port: int = 0) -> Program:
     port = port or free_port()
     (root / "log").touch()
     before = (root / "log").stat().st_size
-    command = [sys.executable, "-m", "sarcoscope.cli.main", "receive", "--out", str(root / "out")]
-    command += ["--mapping", str(root / "map.sqlite"), "--spool", str(root / "spool"), "--port", str(port)]
+    command = [sys.executable, "-m", "sarcoscope.cli.main", "receive", "--spool", str(root / "spool")]
+    command += ["--port", str(port)]
+    if "--into-store" not in options:
+        command += ["--out", str(root / "out"), "--mapping", str(root / "map.sqlite")]
     with (root / "log").open("a", encoding="utf-8") as log:
         process = subprocess.Popen([*command, *options], stdout=log, stderr=log, text=True)
     for _ in range(300):

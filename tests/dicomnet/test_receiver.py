@@ -374,3 +374,28 @@ def test_every_transfer_syntax_arrives_as_it_was_sent(
         original = sent[str(image.SOPInstanceUID)]
         assert image.file_meta.TransferSyntaxUID == original.file_meta.TransferSyntaxUID
         assert image.to_json_dict() == original.to_json_dict()
+
+
+def test_studies_of_the_network_come_into_the_store(tmp_path: Path) -> None:
+    from sqlalchemy import select
+
+    from sarcoscope.jobs.queue import JobQueue
+    from sarcoscope.store.accounts import first_start
+    from sarcoscope.store.store import Store
+    from sarcoscope.store.tables import Study
+
+    store = Store.open(tmp_path / "store")
+    first_start(store.database)
+    make_images(tmp_path / "in", 12, "1")
+    options = ("--into-store", "--data", str(tmp_path / "store"), "--project", "default", "--quiet-time", "1")
+    running = start_receiver(tmp_path / "rx", *options, "--once")
+    assert storescu(running.port, tmp_path / "in").wait(50) == 0
+    assert running.process.wait(50) == 0
+    with store.database.reading() as session:
+        (study,) = session.scalars(select(Study)).all()
+        assert study.n_images == 12
+        assert study.person.pseudonym.startswith("SC")
+    with JobQueue(store.database.url) as queue:
+        assert queue.counts()["queued"] == 1
+    assert not any((tmp_path / "rx/spool/working").iterdir())
+    store.close()

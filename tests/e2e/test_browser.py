@@ -1,5 +1,7 @@
 """The product as its users see it: real headless Chromium, real server and workers, a real CT.
 
+The tests are one visit, in their order: they run in one process (``make test`` runs them apart).
+
 Pictures are kept in ``tests/e2e/screens`` (not committed) to be looked at.
 """
 
@@ -34,8 +36,6 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-
-pytestmark = pytest.mark.xdist_group("browser")
 
 
 class Site:

@@ -80,8 +80,6 @@ TABLE = [
     ("DELETE", "/session", None, (401, *(204,) * 8)),
 ]  # fmt: skip
 
-pytestmark = pytest.mark.xdist_group("web-rights")
-
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:

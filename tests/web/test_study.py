@@ -16,8 +16,6 @@ import pytest
 from sarcoscope.store.store import Store
 from tests.web.server import Client, add_users, client, phantom_zip, running, upload, work_off
 
-pytestmark = pytest.mark.xdist_group("web-study")
-
 
 class Site:
     """One server with one analysed study."""

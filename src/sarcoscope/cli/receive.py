@@ -12,6 +12,7 @@ import typer
 from sarcoscope.cli.choices import level_name, split_names
 from sarcoscope.cli.console import tell
 from sarcoscope.cli.identity import OPTION_HELP, MappingOption, ProjectOption, chosen_profile, mapping_path
+from sarcoscope.cli.store_options import DatabaseOption, DataOption, opened_store
 from sarcoscope.deid.folder import Choices
 from sarcoscope.deid.mapping import FileMapping
 from sarcoscope.errors import RetriableError, SettingError
@@ -22,10 +23,16 @@ from sarcoscope.study.faces import head_and_neck
 
 if TYPE_CHECKING:
     from sarcoscope.dicomnet.handover import Handover
+    from sarcoscope.dicomnet.store_handover import StoreHandover
 
 
 def receive_command(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the de-identified studies.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the de-identified studies.")] = None,
+    into_store: Annotated[
+        bool, typer.Option("--into-store", help="Into the platform's store instead (see 'serve').")
+    ] = False,
+    data: DataOption = None,
+    database: DatabaseOption = None,
     port: Annotated[int, typer.Option(help="TCP port (0: any free one).")] = 11112,
     address: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     aet: Annotated[str, typer.Option(help="Our AE title.")] = "SARCOSCOPE",
@@ -59,19 +66,14 @@ def receive_command(
     from sarcoscope.dicomnet.receiver import Receiver, Sender, Tls
     from sarcoscope.dicomnet.rules import Rules
     from sarcoscope.dicomnet.spool import Spool
+    from sarcoscope.dicomnet.store_handover import StoreHandover, destination
 
     check_language(lang)
+    if (out is None) != into_store:
+        raise SettingError("Give --out for a folder, or --into-store for the platform.")
     if (tls_certificate is None) != (tls_key is None):
         raise SettingError("TLS needs a certificate and its key.")
-    place = mapping_path(mapping, project)
-    FileMapping(place, project=project).close()
-    table = Rules.load(rules) if rules is not None else Rules(otherwise="analyze" if results else "store")
-    choices = Choices(
-        chosen_profile(option or [], without or [], dates), centre, None, quarantine, False, head_and_neck
-    )
-    settings = AnalysisSettings(levels=tuple(level_name(n) for n in split_names(levels)))
     queue = Spool(spool or user_folder("spool") / project)
-    handover = Handover(queue, out, place, project, choices, table, results, settings, lang, tell)
     senders = [Sender.parse(text) for text in allow or []]
     tls = Tls(tls_certificate, tls_key, tls_authority) if tls_certificate and tls_key else None
     if not senders and address not in ("127.0.0.1", "localhost", "::1"):
@@ -85,13 +87,27 @@ def receive_command(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        _hand_over(handover, quiet_time, stop, once)
+        if out is None:
+            with opened_store(data, database) as store:
+                taking = StoreHandover(queue, store, *destination(store, project, centre), tell)
+                _hand_over(taking, quiet_time, stop, once)
+        else:
+            place = mapping_path(mapping, project)
+            FileMapping(place, project=project).close()
+            table = Rules.load(rules) if rules else Rules(otherwise="analyze" if results else "store")
+            profile = chosen_profile(option or [], without or [], dates)
+            choices = Choices(profile, centre, None, quarantine, False, head_and_neck)
+            settings = AnalysisSettings(levels=tuple(level_name(n) for n in split_names(levels)))
+            handover = Handover(queue, out, place, project, choices, table, results, settings, lang, tell)
+            _hand_over(handover, quiet_time, stop, once)
     finally:
         receiver.close()
         tell(f"Stopped: {receiver.received} images came, {receiver.refused} calls were refused.")
 
 
-def _hand_over(handover: Handover, quiet_time: float, stop: threading.Event, once: bool) -> None:
+def _hand_over(
+    handover: Handover | StoreHandover, quiet_time: float, stop: threading.Event, once: bool
+) -> None:
     while not stop.is_set():
         try:
             handed = handover.step(quiet_time)

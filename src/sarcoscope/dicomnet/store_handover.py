@@ -44,7 +44,9 @@ class StoreHandover:
             taken = take_in(self.store, self.project_id, self.centre_id, folder)
             with self.store.database.writing() as session:
                 place = {"project_id": self.project_id, "centre_id": self.centre_id}
-                session.add(Audit(user_name="receiver", action="receive", details={"studies": taken.studies}, **place))
+                session.add(
+                    Audit(user_name="receiver", action="receive", details={"studies": taken.studies}, **place)
+                )
                 if session.get_one(Project, self.project_id).process_on_arrival:
                     for number in taken.studies:
                         queue_study(session, self.store, session.get_one(Study, number))

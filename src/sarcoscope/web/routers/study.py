@@ -230,10 +230,11 @@ def _page(session: Session, access: Access, study: Study) -> StudyPage:
 @router.get("")
 def show_study(number: Number, access: AccessDep) -> StudyPage:
     """Everything of a study."""
-    with access.store.database.writing() as session:
+    with access.store.database.reading() as session:
         study = access.study(session, number)
-        access.audit(session, "read", study)
-        return _page(session, access, study)
+        page = _page(session, access, study)
+    access.audited("read", study)
+    return page
 
 
 @router.delete("", status_code=204)
@@ -409,11 +410,11 @@ def report(
     protocol: Protocol = None,
 ) -> Response:
     """The report as a PDF, in English or Korean, under any choice of reference and protocol."""
-    with access.store.database.writing() as session:
+    with access.store.database.reading() as session:
         study = access.study(session, number)
         record, sets, analysis = _judged(session, access.store, study, reference, protocol)
         page = _report(session, access.store, record, sets, analysis, lang)
-        access.audit(session, "report", study, language=lang)
+    access.audited("report", study, language=lang)
     return _file(page, f"report-{number}.pdf", "application/pdf", inline=True)
 
 
@@ -449,14 +450,14 @@ def identified_report(
 @router.get("/files/{name}", response_class=Response, responses=_ANY_FILE)
 def download(number: Number, name: FileName, access: AccessDep) -> Response:
     """A file of the newest analysis: pictures, tables, masks, DICOM SEG and SR."""
-    with access.store.database.writing() as session:
+    with access.store.database.reading() as session:
         study = access.study(session, number)
         if study.analysis_id is None:
             raise NotFoundError("The study was not analysed yet.")
         content = output_of(access.store, session, study.analysis_id, name)
-        picture = name.endswith(".png")
-        if not picture:
-            access.audit(session, "download", study, file=name)
+    picture = name.endswith(".png")
+    if not picture:
+        access.audited("download", study, file=name)
     kind = next((k for end, k in _TYPES.items() if name.endswith(end)), "application/octet-stream")
     return _file(content, name if picture else f"{number}-{name}", kind, inline=picture)
 

@@ -361,7 +361,7 @@ def export(access: AccessDep, filters: Annotated[Filters, Query()]) -> Response:
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    with access.store.database.writing() as session:
+    with access.store.database.reading() as session:
         found = session.execute(listed().where(*_conditions(filters, access)).order_by(Study.id)).all()
         areas = _areas(session, [f[0].analysis_id for f in found if f[0].analysis_id])
         for f in found:
@@ -374,6 +374,7 @@ def export(access: AccessDep, filters: Annotated[Filters, Query()]) -> Response:
                     **areas.get(f[0].analysis_id or 0, {}),
                 }
             )
+    with access.store.database.writing() as session:
         access.audit(session, "export_worklist", studies=len(found))
     headers = {"Content-Disposition": 'attachment; filename="worklist.csv"'}
     return Response(out.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
@@ -479,7 +480,7 @@ def contact_sheet(
     # A number that looks random and is the same for the same seed.
     mixed = ((Study.id + (seed or 0)) * 7919 % 10007) * 31 % 9973
     order = Study.doubt.desc() if seed is None else mixed.asc()
-    with access.store.database.writing() as session:
+    with access.store.database.reading() as session:
         offset = (filters.page - 1) * filters.size
         found = session.execute(
             select(Study, Person.pseudonym)
@@ -491,8 +492,9 @@ def contact_sheet(
         ).all()
         areas = _areas(session, [s.analysis_id for s, _ in found if s.analysis_id])
         tiles = [_tile(study, pseudonym, areas.get(study.analysis_id or 0, {})) for study, pseudonym in found]
+    with access.store.database.writing() as session:
         access.audit(session, "contact_sheet", studies=[t.id for t in tiles])
-        return tiles
+    return tiles
 
 
 def _tile(study: Study, pseudonym: str, areas: dict[str, Any]) -> Tile:
