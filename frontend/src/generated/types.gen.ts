@@ -979,6 +979,10 @@ export type StudyPage = {
      */
     can_review: boolean;
     /**
+     * Can Delete
+     */
+    can_delete: boolean;
+    /**
      * Can Identify
      */
     can_identify: boolean;

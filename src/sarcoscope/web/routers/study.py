@@ -43,7 +43,7 @@ from sarcoscope.store.tables import (
     Study,
 )
 from sarcoscope.study.again import judge_again
-from sarcoscope.web.access import Access, AccessDep, Number
+from sarcoscope.web.access import RANK, Access, AccessDep, Number
 from sarcoscope.web.routers.worklist import Row, listed, row_of
 
 router = APIRouter(prefix="/studies/{number}", tags=["study"])
@@ -130,6 +130,7 @@ class StudyPage(BaseModel):
     keeps: str
     can_edit: bool
     can_review: bool
+    can_delete: bool
     can_identify: bool
     p0_words: bool
     result: dict[str, Any] | None = Field(description="result.json of the newest analysis.")
@@ -197,8 +198,9 @@ def _page(session: Session, access: Access, study: Study) -> StudyPage:
     return StudyPage(
         row=row_of(session.execute(listed().where(Study.id == study.id)).one()),
         keeps=project.keeps,
-        can_edit=rank >= 1,
-        can_review=rank >= 2,
+        can_edit=rank >= RANK["annotator"],
+        can_review=rank >= RANK["reviewer"],
+        can_delete=rank >= RANK["manager"],
         can_identify=(study.project_id, study.centre_id) in access.mappings,
         p0_words=project.p0_words,
         result=result,
