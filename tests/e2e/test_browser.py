@@ -220,6 +220,7 @@ def test_6_korean_dark_and_tablet(page: Page) -> None:
     page.set_viewport_size({"width": 1280, "height": 720})
     page.get_by_role("link", name="한눈에 보기").click()
     expect(page.get_by_role("listitem").first).to_be_visible()
+    check_access(page)  # with a study that is still open
     page.get_by_role("listitem").first.get_by_role("button").first.focus()
     page.keyboard.press("a")
     expect(page.get_by_text("승인", exact=False).first).to_be_visible()

@@ -126,7 +126,8 @@ def _show(study: Study, analysis: Analysis, result: Mapping[str, Any]) -> None:
     answers = result["diagnosis"]
     first = next((a for a in answers if a["class"] != "not_comparable"), answers[0] if answers else None)
     study.analysis_id = analysis.id
-    study.result = (first["class"] or "scored") if first else "not_measured"
+    unanswered = "not_comparable" if result["measurements"] else "not_measured"
+    study.result = (first["class"] or "scored") if first else unanswered
     study.t_score = first["t_score"] if first else None
     study.phase = result["series"]["phase"]["value"]
     shown = [f for f in result["flags"] if f["severity"] != "info"]
