@@ -35,18 +35,16 @@ def reset_command(
     database: DatabaseOption = None,
 ) -> None:
     """Give a user a new one-time password and lift a lock (for an administrator who is locked out)."""
-    from sqlalchemy import delete, select
+    from sqlalchemy import select
 
-    from sarcoscope.store.accounts import hashed, one_time_password
-    from sarcoscope.store.tables import Audit, SignIn, User
+    from sarcoscope.store.accounts import renew_password
+    from sarcoscope.store.tables import Audit, User
 
-    password = one_time_password()
     with opened_store(data, database) as store, store.database.writing() as session:
         user = session.scalar(select(User).where(User.name == name))
         if user is None:
             raise NotFoundError(f"There is no user '{name}'.")
-        user.password, user.must_change, user.active = hashed(password), True, True
-        user.failures, user.locked_until = 0, None
-        session.execute(delete(SignIn).where(SignIn.user_id == user.id))
+        user.active = True
+        password = renew_password(session, user)
         session.add(Audit(user_name="command line", action="reset_password", target=name))
     tell(f"Sign in as '{name}' with the one-time password {password}")

@@ -10,10 +10,10 @@ from sqlalchemy import select
 
 from sarcoscope.dicomnet.spool import Spool
 from sarcoscope.errors import NotFoundError, RetriableError, SarcoscopeError
-from sarcoscope.jobs.study_job import queue_study
+from sarcoscope.jobs.study_job import queue_arrivals
 from sarcoscope.store.intake import take_in
 from sarcoscope.store.store import Store
-from sarcoscope.store.tables import Audit, Centre, Project, ProjectCentre, Study
+from sarcoscope.store.tables import Audit, Centre, Project, ProjectCentre
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +47,7 @@ class StoreHandover:
                 session.add(
                     Audit(user_name="receiver", action="receive", details={"studies": taken.studies}, **place)
                 )
-                if session.get_one(Project, self.project_id).process_on_arrival:
-                    for number in taken.studies:
-                        queue_study(session, self.store, session.get_one(Study, number))
+                queue_arrivals(session, self.store, self.project_id, taken.studies)
         except RetriableError:
             raise
         except SarcoscopeError as error:

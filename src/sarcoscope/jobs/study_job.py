@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,13 @@ def queue_study(
     session.execute(new_job(key, payload, priority=priority))
     study.job_key = key
     return key
+
+
+def queue_arrivals(session: Session, store: Store, project_id: int, studies: Iterable[int]) -> None:
+    """Queue studies that came in, where their project processes on arrival (a writing session)."""
+    if session.get_one(Project, project_id).process_on_arrival:
+        for number in studies:
+            queue_study(session, store, session.get_one(Study, number))
 
 
 @cache

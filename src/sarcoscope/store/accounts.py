@@ -184,6 +184,31 @@ def one_time_password() -> str:
     return secrets.token_urlsafe(12)
 
 
+def renew_password(session: Session, user: User) -> str:
+    """Give a user a new one-time password, which is returned; sessions end and a lock is lifted."""
+    password = one_time_password()
+    user.password, user.must_change = hashed(password), True
+    user.failures, user.locked_until = 0, None
+    session.execute(delete(SignIn).where(SignIn.user_id == user.id))
+    return password
+
+
+def found_project(session: Session, user: User, centre: Centre, project: Project) -> None:
+    """Add a project of one centre with its administrator, who may see identities."""
+    session.add_all([user, centre, project])
+    session.flush()
+    session.add(ProjectCentre(project_id=project.id, centre_id=centre.id))
+    session.add(
+        Membership(
+            user_id=user.id,
+            project_id=project.id,
+            centre_id=centre.id,
+            role="administrator",
+            mapping=True,
+        )
+    )
+
+
 def first_start(database: Database) -> tuple[str, str] | None:
     """In an empty database make an administrator, a centre and a project; returns (name, one-time password).
 
@@ -199,16 +224,5 @@ def first_start(database: Database) -> tuple[str, str] | None:
         )  # fmt: skip
         centre = Centre(code="local", name="This hospital")
         project = Project(code="default", title="First project", purpose="Clinical reading")
-        session.add_all([user, centre, project])
-        session.flush()
-        session.add(ProjectCentre(project_id=project.id, centre_id=centre.id))
-        session.add(
-            Membership(
-                user_id=user.id,
-                project_id=project.id,
-                centre_id=centre.id,
-                role="administrator",
-                mapping=True,
-            )
-        )
+        found_project(session, user, centre, project)
     return "admin", password

@@ -92,7 +92,8 @@ def backup_store(store: Store, out: Path, progress: Progress | None = None) -> d
                     if progress is not None and n % 20 == 0:
                         progress("backup", n / max(len(names), 1))
                     store.files.read(name)  # damaged files are found now, not at the restore
-                    _add(archive, store.files.path(name), f"files/{name}", entries)
+                    entries[f"files/{name}"] = name
+                    archive.add(store.files.path(name), f"files/{name}")
                 for path in sorted((store.data / "mapping").glob("*.sqlite")):
                     copy = Path(temporary) / path.name
                     _copy_sqlite(path, copy)

@@ -112,12 +112,12 @@ class Access:
         if (project_id, centre_id) not in self.mappings:
             raise AccessError("You have no right to the mapping of pseudonyms.")
 
-    def visible(self, table: Any = Study) -> ColumnElement[bool]:
-        """The condition that keeps a query to what the user may see."""
+    def visible(self) -> ColumnElement[bool]:
+        """The condition that keeps a query to the studies that the user may see."""
         pairs = sorted({*self.roles, *self.shared})
         if not pairs:
             return false()
-        return or_(*(and_(table.project_id == p, table.centre_id == c) for p, c in pairs))
+        return or_(*(and_(Study.project_id == p, Study.centre_id == c) for p, c in pairs))
 
     def study(self, session: Session, number: int, role: str = "viewer", *, lock: bool = False) -> Study:
         """A study that the user may see with this role.

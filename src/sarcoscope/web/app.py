@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import FileResponse
@@ -131,8 +131,3 @@ def _add_pages(app: FastAPI) -> None:
         if not start.is_file():
             raise NotFoundError("The pages are not built: run 'make pages' in the source checkout.")
         return FileResponse(start, headers={"Cache-Control": "no-cache"})
-
-
-def openapi(store: Store) -> dict[str, Any]:
-    """The OpenAPI document."""
-    return create_app(store).openapi()

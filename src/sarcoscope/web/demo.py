@@ -14,10 +14,10 @@ from sarcoscope.progress import Progress
 from sarcoscope.samples.dicom_series import SeriesSettings, write_dicom_series, write_volume_series
 from sarcoscope.samples.fetch import fetch
 from sarcoscope.samples.phantom import PhantomSettings, make_phantom
-from sarcoscope.store.accounts import hashed
+from sarcoscope.store.accounts import found_project, hashed
 from sarcoscope.store.intake import take_in
 from sarcoscope.store.store import Store
-from sarcoscope.store.tables import Centre, Membership, Project, ProjectCentre, Study, User
+from sarcoscope.store.tables import Centre, Project, Study, User
 
 DEMO_PASSWORD: Final = "sample-studies"
 _CODE: Final = "demo"
@@ -56,18 +56,7 @@ def add_demo(store: Store, progress: Progress | None = None) -> None:
         project = Project(
             code=_CODE, title="Sample studies", purpose="Demonstration with invented body values"
         )
-        session.add_all([user, centre, project])
-        session.flush()
-        session.add(ProjectCentre(project_id=project.id, centre_id=centre.id))
-        session.add(
-            Membership(
-                user_id=user.id,
-                project_id=project.id,
-                centre_id=centre.id,
-                role="administrator",
-                mapping=True,
-            )
-        )
+        found_project(session, user, centre, project)
         project_id, centre_id = project.id, centre.id
     with store.work_folder() as folder:
         _write_samples(folder / "in", progress)

@@ -16,10 +16,10 @@ from sqlalchemy import select
 
 from sarcoscope.errors import SarcoscopeError
 from sarcoscope.imaging.archive import unpack
-from sarcoscope.jobs.study_job import queue_study
+from sarcoscope.jobs.study_job import queue_arrivals
 from sarcoscope.store.intake import remove_upload, report_dict, take_in
 from sarcoscope.store.store import Store
-from sarcoscope.store.tables import Project, Study, Upload
+from sarcoscope.store.tables import Upload
 
 log = logging.getLogger(__name__)
 
@@ -141,9 +141,7 @@ def take_upload(store: Store, upload: str) -> None:
         _end(store, upload, "failed", f"A fault in Sarcoscope ({type(error).__name__}).")
         return
     with store.database.writing() as session:
-        if session.get_one(Project, project_id).process_on_arrival:
-            for number in taken.studies:
-                queue_study(session, store, session.get_one(Study, number))
+        queue_arrivals(session, store, project_id, taken.studies)
     _end(store, upload, "done", "", dict(report_dict(taken)))
 
 

@@ -19,7 +19,7 @@ from sarcoscope.diagnosis.own import own_sets
 from sarcoscope.errors import AccessError, InputError, NotFoundError
 from sarcoscope.imaging.policy import SeriesPolicy
 from sarcoscope.models.registry import installed_packages
-from sarcoscope.store.accounts import hashed, one_time_password
+from sarcoscope.store.accounts import hashed, one_time_password, renew_password
 from sarcoscope.store.tables import (
     Audit,
     Centre,
@@ -357,15 +357,11 @@ def save_user(name: UserPath, given: UserEntry, access: AccessDep) -> None:
 def reset_password(name: UserPath, access: AccessDep) -> NewUser:
     """Give a user a new one-time password; their sessions end and a lock is lifted."""
     access.require_administrator()
-    password = one_time_password()
-    stored = hashed(password)
     with access.store.database.writing() as session:
         user = session.scalar(select(User).where(User.name == name))
         if user is None:
             raise NotFoundError("There is no such user.")
-        user.password, user.must_change, user.failures, user.locked_until = stored, True, 0, None
-        for entry in session.scalars(select(SignIn).where(SignIn.user_id == user.id)):
-            session.delete(entry)
+        password = renew_password(session, user)
         access.audit(session, "reset_password", target=name)
         return NewUser(**_user_entry(session, user).model_dump(), password=password)
 
