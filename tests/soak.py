@@ -1,4 +1,4 @@
-"""Long checks in full: ``python -m tests.soak [readers|objects|leaks|receiver|jobs]``; tests run a fixed-seed sample."""
+"""Long checks in full: ``python -m tests.soak [readers|objects|leaks|receiver|jobs|studies]``; tests run a fixed-seed sample."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import time
 from pathlib import Path
 
 from sarcoscope.jobs.queue import JobQueue
+from sarcoscope.store.store import Store
 from tests.conftest import find_ct_data
 from tests.deid.fuzz import fuzz_objects
 from tests.deid.leaks import check_leaks
 from tests.dicomnet.servers import make_images, start_receiver, storescu
 from tests.imaging.fuzz import fuzz
+from tests.jobs.kills import survive
 from tests.jobs.test_queue import kill_often
+from tests.store.postgres import fresh_database, running_postgres
+from tests.web.server import add_users
 
 
 def readers(count: int, seed: int) -> None:
@@ -87,12 +91,29 @@ def jobs(count: int, seed: int) -> None:
             print(f"{killed} processes killed: {queue.counts()}, {time.monotonic() - begin:.0f} s")
 
 
+def studies(count: int, seed: int) -> None:
+    """Stored studies under random kills of workers, server, a cluster's worker and its scheduler."""
+    with running_postgres() as postgres:
+        for kind in ("sqlite", "postgresql"):
+            for dask in (False, True):
+                with tempfile.TemporaryDirectory() as temporary:
+                    address = fresh_database(postgres) if kind == "postgresql" else None
+                    store = Store.open(Path(temporary) / "data", address)
+                    add_users(store)
+                    found = survive(store, Path(temporary), count, seed, dask=dask)
+                    store.close()
+                by = "Dask" if dask else "local"
+                print(f"{kind}, {by}: {count} results, each once; killed {dict(found.killed)}", end="")
+                print(f"; {found.seconds:.0f} s", flush=True)
+
+
 CHECKS = {
     "readers": (readers, 100_000),
     "objects": (objects, 100_000),
     "leaks": (leaks, 2000),
     "receiver": (receiver, 2000),
     "jobs": (jobs, 500),
+    "studies": (studies, 500),
 }
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,10 +11,9 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, func, select, text
+from sqlalchemy import func, select, text
 
 from sarcoscope.errors import SettingError, StorageError, UnreadableError
-from sarcoscope.jobs.queue import JobQueue
 from sarcoscope.jobs.study_job import queue_study
 from sarcoscope.jobs.workers import run_workers
 from sarcoscope.store.intake import take_in
@@ -26,7 +21,8 @@ from sarcoscope.store.results import remove_study
 from sarcoscope.store.store import Store
 from sarcoscope.store.tables import Analysis, Base, Centre, Image, Output, Project, Study
 from sarcoscope.store.upkeep import backup_store, check_store, restore_store, room_for
-from tests.store.postgres import running_postgres
+from tests.jobs.kills import survive
+from tests.store.postgres import fresh_database, running_postgres
 from tests.web.server import add_users, phantom_folder, work_off
 
 KINDS = ("sqlite", "postgresql")
@@ -42,26 +38,11 @@ def postgres() -> Iterator[str]:
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     address = None
     if request.param == "postgresql":
-        address = _fresh(request.getfixturevalue("postgres"))
+        address = fresh_database(request.getfixturevalue("postgres"))
     one = Store.open(tmp_path / "data", address)
     add_users(one)
     yield one
     one.close()
-
-
-_made = iter(range(10_000))
-
-
-def _fresh(url: str) -> str:
-    """A new database of the server."""
-    name = f"test{os.getpid()}_{next(_made)}"
-    engine = create_engine(
-        url.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT"
-    )
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return url.rsplit("/", 1)[0] + f"/{name}"
 
 
 def _ids(store: Store) -> tuple[int, int]:
@@ -194,39 +175,19 @@ def test_room(store: Store, tmp_path: Path) -> None:
         room_for(store, 0)
 
 
-def test_workers_that_are_killed_lose_and_double_nothing(store: Store, tmp_path: Path) -> None:
-    """`python -m tests.soak studies` does this with 500."""
-    numbers = _fill(store, tmp_path / "in", 3)
-    assert kill_workers(store, kills=2) >= 1
-    with store.database.reading() as session:
-        analyses = session.scalars(select(Analysis.study_id)).all()
-    assert sorted(analyses) == sorted(numbers)
-    assert check_store(store).sound
+def test_kills_lose_and_double_nothing(store: Store, tmp_path: Path) -> None:
+    """`python -m tests.soak studies` does this with 500 larger studies, and on a Dask cluster."""
+    survived = survive(store, tmp_path, 50, seed=1, slices=1)
+    assert survived.killed["worker"] >= 1
 
 
-RUN = (
-    "from sarcoscope.jobs.workers import run_workers; from sarcoscope.jobs.study_job import do_stored_study\n"
-    "if __name__ == '__main__': run_workers({url!r}, do_stored_study, 2, lease_s=4.0)"
-)
-
-
-def kill_workers(store: Store, kills: int) -> int:
-    """Work the store's jobs off while the process with its workers is killed; returns how often."""
-    killed = 0
-    while True:
-        process = subprocess.Popen(
-            [sys.executable, "-c", RUN.format(url=store.database.url)], start_new_session=True
-        )
-        try:
-            process.wait(5.0 if killed < kills else 300)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            killed += 1
-        with JobQueue(store.database.url) as queue:
-            queue.retry()
-            if queue.unfinished() == 0:
-                return killed
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_that_loses_a_worker(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "data")
+    add_users(store)
+    survived = survive(store, tmp_path, 10, seed=1, slices=3, dask=True)
+    store.close()
+    assert survived.killed["worker"] == 1
 
 
 def test_what_is_no_database(tmp_path: Path) -> None:

@@ -141,6 +141,12 @@ class JobQueue:
         values = {"lease_until": time.time() + lease_s, "stage": stage, "progress": progress}
         return self._run(update(_TABLE).where(_held(job, worker)).values(values)) == 1
 
+    def holders(self) -> list[str]:
+        """Names of the workers that hold a lease."""
+        with self._database.reading() as session:
+            held = select(_TABLE.c.worker).where(_TABLE.c.state == "running", _TABLE.c.worker.is_not(None))
+            return [str(name) for name in session.scalars(held.distinct())]
+
     def release(self, worker: str) -> int:
         """Give the jobs of a worker that is known to be dead free at once.
 

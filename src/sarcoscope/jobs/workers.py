@@ -50,6 +50,7 @@ def run_workers(
     processes: list[Any] = []
     stays = stop is not None
     with JobQueue(address) as queue:
+        _release_dead(queue)
         try:
             while not stop.is_set() if stop is not None else queue.unfinished():
                 for dead in [p for p in processes if not p.is_alive()]:
@@ -88,6 +89,25 @@ def _work(address: Path | str, handler: Handler, parent: int, lease_s: float, st
                 time.sleep(_LOOK_S)
             else:
                 return
+
+
+def _release_dead(queue: JobQueue) -> None:
+    """What processes of this computer held that are gone (after a crash) need not wait for its lease."""
+    for name in queue.holders():
+        node, _, rest = name.partition(":")
+        pid = rest.partition(":")[0]
+        if node == os.uname().nodename and pid.isdigit() and not _lives(int(pid)):
+            queue.release(_name(int(pid)))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _name(pid: int) -> str:
