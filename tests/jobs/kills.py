@@ -64,7 +64,7 @@ def survive(
             queue.retry()
             if time.monotonic() > due and queue.counts()["done"] < count * 0.9:
                 killed[server.kill(rng) if cluster is None else cluster.kill(rng, server, killed)] += 1
-                due = time.monotonic() + rng.uniform(1, 4) * (5 if dask else 1)
+                due = time.monotonic() + rng.uniform(3, 8) * (3 if dask else 1)
             assert time.monotonic() < begin + 60 + 12 * count, "the jobs did not end"
         counts = queue.counts()
     with store.database.reading() as session:
