@@ -108,7 +108,7 @@ def link_table(
     unmatched: list[dict[str, str]] = []
     for row in rows:
         centre = settings.centre or (row.get(centre_column, "") if centre_column else "")
-        people = _people(mapping, settings.key, row[key_column], centre, report)
+        people = people_of(mapping, settings.key, row[key_column], centre, report)
         if len(people) != 1:
             report.ambiguous += len(people) > 1
             report.unmatched += not people
@@ -124,14 +124,17 @@ def link_table(
     return report
 
 
-def _people(mapping: FileMapping, key: str, value: str, centre: str, report: LinkReport) -> list[Person]:
+def people_of(
+    mapping: FileMapping, key: str, value: str, centre: str = "", report: LinkReport | None = None
+) -> list[Person]:
     """Who a value means; a patient number that nobody has is looked for without its leading zeros."""
     if not value.strip():
         return []
     people = mapping.people_by(key, value, centre)
     if not people and key == "patient_id" and without_zeros(value):
         people = mapping.people_by(NUMBER, without_zeros(value), centre)
-        report.without_zeros += len(people) == 1
+        if report is not None:
+            report.without_zeros += len(people) == 1
     return people
 
 

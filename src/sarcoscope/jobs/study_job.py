@@ -11,13 +11,14 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from sarcoscope.errors import NotFoundError
+from sarcoscope.jobs.given import given_body
+from sarcoscope.jobs.judge_job import do_judgement
 from sarcoscope.jobs.queue import new_job
-from sarcoscope.measures.body_info import GivenBody
 from sarcoscope.progress import Progress
 from sarcoscope.store.intake import lay_out
 from sarcoscope.store.results import body_of, drop_unkept, record_analysis, store_outputs
 from sarcoscope.store.store import Store
-from sarcoscope.store.tables import BodyValues, Project, Study
+from sarcoscope.store.tables import Project, Study
 from sarcoscope.study import AnalysisSettings, StudyResult, analyze
 
 _LANGUAGES = ("en", "ko")
@@ -36,16 +37,21 @@ def queue_study(
         priority: higher goes first.
     """
     key = f"study-{study.id}-{uuid.uuid4().hex[:12]}"
-    payload = {
-        "job": key,
-        "data": str(store.data),
-        "database": store.database.url,
-        "study": study.id,
-        "choices": dict(choices or {}),
-    }
+    payload = {**_payload(store, study, key), "choices": dict(choices or {})}
     session.execute(new_job(key, payload, priority=priority))
     study.job_key = key
     return key
+
+
+def queue_judgement(session: Session, store: Store, study: Study) -> str:
+    """Queue that a study's result follows new body values (a writing session); returns the job's key."""
+    key = f"judge-{study.id}-{uuid.uuid4().hex[:12]}"
+    session.execute(new_job(key, {**_payload(store, study, key), "judge": True}, priority=1))
+    return key
+
+
+def _payload(store: Store, study: Study, key: str) -> dict[str, Any]:
+    return {"job": key, "data": str(store.data), "database": store.database.url, "study": study.id}
 
 
 def queue_arrivals(session: Session, store: Store, project_id: int, studies: Iterable[int]) -> None:
@@ -64,6 +70,9 @@ def _store(data: str, address: str) -> Store:
 def do_stored_study(payload: Mapping[str, Any], report: Progress) -> None:
     """Analyse one stored study (the handler of the platform's workers)."""
     store = _store(payload["data"], payload["database"])
+    if payload.get("judge"):
+        do_judgement(payload, store)
+        return
     with store.work_folder() as folder:
         with store.database.reading() as session:
             study = session.get(Study, payload["study"])
@@ -91,19 +100,6 @@ def _settings(project: Project, choices: Mapping[str, Any], folder: Path) -> Ana
         series_policy=policy,
         series_uid=choices.get("series_uid"),
         fluid=bool(choices.get("fluid", False)),
-    )
-
-
-def given_body(values: BodyValues | None) -> GivenBody:
-    """What was typed or imported, as the analysis takes it."""
-    if values is None:
-        return GivenBody()
-    return GivenBody(
-        age_years=values.age_years,
-        height_cm=values.height_cm,
-        weight_kg=values.weight_kg,
-        weight_date=values.day.isoformat() if values.day else None,
-        dry_weight=values.dry,
     )
 
 

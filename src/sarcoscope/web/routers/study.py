@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import io
-import json
 import uuid
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Response
-from PIL import Image as Picture
 from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from sarcoscope.deid.restore import Target, check_same
-from sarcoscope.diagnosis.reference_set import ReferenceSet
 from sarcoscope.errors import IdentityError, InputError, NotFoundError
-from sarcoscope.exports.json_result import result_dict
-from sarcoscope.exports.record import StudyRecord
-from sarcoscope.exports.report import ReportPage
-from sarcoscope.exports.tables import write_levels, write_measurements
-from sarcoscope.jobs.study_job import given_body, queue_study
+from sarcoscope.jobs.judge_job import judged, keep_judged
+from sarcoscope.jobs.study_job import queue_study
 from sarcoscope.measures.body_info import LIMITS
 from sarcoscope.store.results import (
-    RESULT,
     body_of,
     output_of,
-    record_analysis,
     remove_study,
     result_of,
-    store_outputs,
 )
-from sarcoscope.store.store import Store
 from sarcoscope.store.tables import (
     Analysis,
     BodyValues,
@@ -42,7 +31,6 @@ from sarcoscope.store.tables import (
     Segmentation,
     Study,
 )
-from sarcoscope.study.again import judge_again
 from sarcoscope.web.access import RANK, Access, AccessDep, Number
 from sarcoscope.web.routers.worklist import Row, listed, row_of
 
@@ -290,117 +278,35 @@ def set_body(number: Number, given: Body, access: AccessDep) -> StudyPage:
         access.audit(session, "set_body", study)
         analysis_id = study.analysis_id
     if analysis_id is not None:
-        _keep_judged(access, number, None, None)
+        _keep(access, number, None, None)
     return show_study(number, access)
 
 
-def _judged(
-    session: Session, store: Store, study: Study, references: list[str] | None, protocol: str | None
-) -> tuple[StudyRecord, dict[str, ReferenceSet], Analysis]:
-    """The newest result under other choices and today's body values.
-
-    Raises:
-        NotFoundError: the study was not analysed.
-    """
-    if study.analysis_id is None:
-        raise NotFoundError("The study was not analysed yet.")
-    analysis = session.get_one(Analysis, study.analysis_id)
-    project = session.get_one(Project, study.project_id)
-    counting = body_of(session, study)
-    asked = references if references is not None else (analysis.references or project.references)
-    record, sets = judge_again(
-        result_of(store, session, analysis.id),
-        references=tuple(asked),
-        protocol=protocol or analysis.protocol,
-        body=given_body(counting) if counting else None,
-        fluid=counting.fluid if counting else None,
-        study_date=study.day.strftime("%Y%m%d") if study.day else None,
-    )
-    return record, sets, analysis
-
-
 @router.get("/judged")
-def judged(
+def show_judged(
     number: Number, access: AccessDep, reference: References = None, protocol: Protocol = None
 ) -> dict[str, Any]:
     """The result under another choice of reference sets and protocol; nothing is stored."""
     with access.store.database.reading() as session:
         study = access.study(session, number)
-        record, sets, _ = _judged(session, access.store, study, reference, protocol)
-    return result_dict(record, sets)
+        return judged(session, access.store, study, reference, protocol).as_dict()
 
 
 @router.post("/judged")
-def keep_judged(
+def set_judged(
     number: Number, access: AccessDep, reference: References = None, protocol: Protocol = None
 ) -> StudyPage:
     """Make another choice of reference sets and protocol the study's result (role annotator)."""
     with access.store.database.reading() as session:
         access.study(session, number, "annotator")
-    _keep_judged(access, number, reference, protocol)
+    _keep(access, number, reference, protocol)
     return show_study(number, access)
 
 
-def _keep_judged(access: Access, number: int, references: list[str] | None, protocol: str | None) -> None:
-    store = access.store
-    with store.database.reading() as session:
-        study = access.study(session, number, "annotator")
-        record, sets, analysis = _judged(session, store, study, references, protocol)
-        old = {o.name: (o.sha256, o.size) for o in analysis.outputs}
-        pages = {name: _report(session, store, record, sets, analysis, lang) for name, lang in _REPORTS}
-        asked = references if references is not None else analysis.references
-        mask, protocol_now = analysis.segmentation_id, record.provenance.protocol
-        moved = protocol_now != analysis.protocol
-    content = result_dict(record, sets)
-    with store.work_folder() as folder:
-        write_levels(record, folder / "levels.csv")
-        write_measurements(record, folder / "measurements.csv")
-        text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
-        (folder / RESULT).write_text(text + "\n", encoding="utf-8")
-        for name, page in pages.items():
-            (folder / name).write_bytes(page)
-        fresh = store_outputs(store, folder)
-    # A structured report of the earlier numbers would contradict the new ones.
-    kept = {name: value for name, value in old.items() if name != "measurements_sr.dcm"}
-    with store.database.writing() as session:
-        study = access.study(session, number, "annotator", lock=True)
-        record_analysis(
-            session,
-            study,
-            f"judged-{uuid.uuid4().hex}",
-            content,
-            {**kept, **fresh},
-            references=asked,
-            segmentation_id=mask,
-        )
-        access.audit(session, "judge", study, references=asked, protocol=protocol_now, moved=moved)
-
-
-_REPORTS = (("report.pdf", "en"), ("report.ko.pdf", "ko"))
-
-
-def _report(
-    session: Session,
-    store: Store,
-    record: StudyRecord,
-    sets: dict[str, ReferenceSet],
-    analysis: Analysis,
-    language: str,
-    person: str = "",
-) -> bytes:
-    """The report page with the pictures of the analysis."""
-    ending = ".png" if language == "en" else f".{language}.png"
-
-    def picture(stem: str) -> Picture.Image | None:
-        try:
-            return Picture.open(io.BytesIO(output_of(store, session, analysis.id, stem + ending)))
-        except NotFoundError:
-            return None
-
-    level = record.measurements[0].level if record.measurements else ""
-    return ReportPage(record, sets, language, person=person).pdf(
-        picture(f"overlay_{level}"), picture("sagittal")
-    )
+def _keep(access: Access, number: int, references: list[str] | None, protocol: str | None) -> None:
+    chosen = keep_judged(access.store, number, f"judged-{uuid.uuid4().hex}", references, protocol)
+    with access.store.database.writing() as session:
+        access.audit(session, "judge", session.get_one(Study, number), **chosen)
 
 
 @router.get("/report", response_class=Response, responses=_PDF)
@@ -414,8 +320,7 @@ def report(
     """The report as a PDF, in English or Korean, under any choice of reference and protocol."""
     with access.store.database.reading() as session:
         study = access.study(session, number)
-        record, sets, analysis = _judged(session, access.store, study, reference, protocol)
-        page = _report(session, access.store, record, sets, analysis, lang)
+        page = judged(session, access.store, study, reference, protocol).report(session, access.store, lang)
     access.audited("report", study, language=lang)
     return _file(page, f"report-{number}.pdf", "application/pdf", inline=True)
 
@@ -433,7 +338,7 @@ def identified_report(
         centre = session.get_one(Centre, study.centre_id).code
         project = session.get_one(Project, study.project_id).code
         pseudonym = study.person.pseudonym
-        record, sets, analysis = _judged(session, store, study, None, None)
+        result = judged(session, store, study, None, None)
         with store.mapping(centre, project) as mapping:
             person = mapping.person_of(pseudonym)
             if person is None:
@@ -444,7 +349,7 @@ def identified_report(
         line = "  ".join(
             t for t in (said.name.replace("^", " "), said.patient_id, said.birth_date, said.sex) if t
         )
-        page = _report(session, store, record, sets, analysis, lang, line)
+        page = result.report(session, store, lang, line)
     access.audited("identified_report", study)
     return _file(page, "report.pdf", "application/pdf", inline=True)
 
