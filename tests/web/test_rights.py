@@ -21,6 +21,7 @@ from tests.web.server import PASSWORD, add_users, client, phantom_zip, running, 
 ROLES = ("", "nobody", "stranger", "viewer", "annotator", "reviewer", "manager", "administrator", "root")
 PROJECT = {"code": "liver", "title": "Liver", "centres": [{"centre": "here"}, {"centre": "there"}]}
 SOME = {"studies": [1]}
+TABLE_OF_BODY = "/body-table?project=liver&centre=here&name=a.csv"
 # method, path, body, answers for the ROLES in their order
 # ("" signed out; nobody: no member; stranger: manager of another centre; root: manages the installation)
 TABLE = [
@@ -40,6 +41,7 @@ TABLE = [
     ("GET", "/uploads/{none}", None, (401, *(404,) * 8)),
     ("DELETE", "/uploads/{none}", None, (401, *(404,) * 8)),
     ("GET", "/uploads", None, (401, *(200,) * 8)),
+    ("POST", TABLE_OF_BODY, None, (401, 404, 404, 403, 422, 422, 422, 422, 404)),
     ("GET", "/studies", None, (401, *(200,) * 8)),
     ("GET", "/studies/status?ids=1", None, (401, *(200,) * 8)),
     ("GET", "/studies.csv", None, (401, *(200,) * 8)),

@@ -6,9 +6,11 @@ import io
 import json
 import subprocess
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import nibabel as nib
+import openpyxl
 import pydicom
 import pypdf
 import pytest
@@ -184,3 +186,82 @@ def test_worklist_as_csv(site: Site) -> None:
     assert values["pseudonym"].startswith("SC")
     assert float(values["muscle_area_cm2"]) > 20
     assert "H-4711" not in text
+
+
+TABLE = """환자번호,날짜,키,체중,복수,이름
+H-4711,2024-12-03,171,70.5,,홍길동
+H-4711,2024-12-03,1.71,70,,홍길동
+H-4711,2024-12-03,abc,70,,홍길동
+H-4711,soon,171,70,,홍길동
+H-4711,2024-12-03,171,70,maybe,홍길동
+H-4711,2024-12-03,,,,홍길동
+H-9999,2024-12-03,171,70,,아무개
+H-4711,2024-12-03,171,70.5,,홍길동
+"""
+
+
+def test_body_values_of_a_table_are_matched_shown_and_kept(site: Site) -> None:
+    manager, annotator = site.as_("manager"), site.as_("annotator")
+    where = {"project": "liver", "centre": "here", "name": "body.csv"}
+    assert annotator.post("/body-table", params=where, content=TABLE.encode()).status_code == 403
+    found = manager.post("/body-table", params=where, content=TABLE.encode("cp949")).json()
+    problems = {r["line"]: (r["problem"], r["column"]) for r in found["rows"]}
+    assert problems == {
+        2: ("", ""),
+        3: ("impossible", "키"),
+        4: ("no_number", "키"),
+        5: ("no_date", "날짜"),
+        6: ("unclear", "복수"),
+        7: ("no_values", ""),
+        8: ("nobody", ""),
+        9: ("known", ""),
+    }
+    assert (found["taken"], found["people"], found["ignored"], found["kept"]) == (1, 1, ["이름"], False)
+    assert "길동" not in json.dumps(found["rows"], ensure_ascii=False)
+    before = manager.get(f"/studies/{site.study}").json()
+    assert len(before["body"]) == len(manager.get(f"/studies/{site.study}").json()["body"])
+    # The day of the values and the study's own (2025-01-02) were moved alike.
+    assert [r["days"] for r in found["rows"] if r["line"] == 2] == [-30]
+    kept = manager.post("/body-table", params={**where, "keep": True}, content=TABLE.encode()).json()
+    assert (kept["taken"], kept["queued"], kept["kept"]) == (1, 1, True)
+    work_off(site.store)
+    after = manager.get(f"/studies/{site.study}").json()
+    assert after["body"][-1]["origin"] == "imported"
+    assert after["body"][-1]["day"] != "2024-12-03"
+    again = manager.post("/body-table", params={**where, "keep": True}, content=TABLE.encode()).json()
+    assert (again["taken"], again["problems"]["known"]) == (0, 2)
+
+
+def test_body_values_by_pseudonym_count_and_are_judged(site: Site) -> None:
+    annotator = site.as_("annotator")
+    page = annotator.get(f"/studies/{site.study}").json()
+    book = openpyxl.Workbook()
+    book.active.append(["pseudonym", "date", "Height (cm)", "Dry weight (kg)"])
+    book.active.append([page["row"]["pseudonym"], date.fromisoformat(page["row"]["day"]), 180, 90])
+    content = io.BytesIO()
+    book.save(content)
+    where = {"project": "liver", "centre": "here", "name": "body.xlsx", "keep": True}
+    kept = annotator.post("/body-table", params=where, content=content.getvalue()).json()
+    assert (kept["taken"], kept["queued"], kept["rows"][0]["days"]) == (1, 1, 0)
+    work_off(site.store)
+    body = annotator.get(f"/studies/{site.study}").json()["result"]["body"]
+    assert body["bmi"]["value"] == pytest.approx(90 / 1.8**2, abs=0.01)
+    assert body["weight_kg"]["dry"] is True
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"height,weight\n170,70\n", "says who"),
+        (b"pseudonym,disease\nA,b\n", "body value"),
+        (b"pseudonym,height,Ht (cm)\nA,170,170\n", "say the same"),
+        (b"\xff\xfe\x00", ""),
+        (b"", "empty"),
+    ],
+    ids=("who", "value", "twice", "bytes", "empty"),
+)
+def test_a_table_that_cannot_be_used(site: Site, content: bytes, said: str) -> None:
+    where = {"project": "liver", "centre": "here", "name": "body.csv"}
+    answer = site.as_("annotator").post("/body-table", params=where, content=content)
+    assert 400 <= answer.status_code < 500
+    assert said in answer.json()["detail"]

@@ -141,6 +141,128 @@ export type BodyEntry = {
 };
 
 /**
+ * BodyImport
+ *
+ * What a table holds, or what was kept of it.
+ */
+export type BodyImport = {
+    /**
+     * Key
+     *
+     * The column that says who.
+     */
+    key: string;
+    /**
+     * Columns
+     *
+     * Field -> name of its column.
+     */
+    columns: {
+        [key: string]: string;
+    };
+    /**
+     * Ignored
+     */
+    ignored: Array<string>;
+    /**
+     * Rows
+     *
+     * The first 1000, those with a problem first.
+     */
+    rows: Array<BodyRowEntry>;
+    /**
+     * Taken
+     *
+     * Rows that can be taken, or were.
+     */
+    taken: number;
+    /**
+     * People
+     */
+    people: number;
+    /**
+     * Problems
+     *
+     * Problem -> rows.
+     */
+    problems: {
+        [key: string]: number;
+    };
+    /**
+     * Kept
+     */
+    kept: boolean;
+    /**
+     * Queued
+     *
+     * Analysed studies whose result follows the new values.
+     */
+    queued: number;
+};
+
+/**
+ * BodyRowEntry
+ *
+ * A row of the table: whom it means, and whether it can be taken.
+ */
+export type BodyRowEntry = {
+    /**
+     * Line
+     *
+     * Row of the table; the heading is 1.
+     */
+    line: number;
+    /**
+     * Problem
+     *
+     * Why it is not taken; empty when it is.
+     */
+    problem: string;
+    /**
+     * Column
+     */
+    column: string;
+    /**
+     * Pseudonym
+     */
+    pseudonym: string;
+    /**
+     * Studies
+     */
+    studies: number;
+    /**
+     * Days
+     *
+     * From the values to the nearest study.
+     */
+    days: number | null;
+    /**
+     * Day
+     */
+    day: string | null;
+    /**
+     * Height Cm
+     */
+    height_cm: number | null;
+    /**
+     * Weight Kg
+     */
+    weight_kg: number | null;
+    /**
+     * Age Years
+     */
+    age_years: number | null;
+    /**
+     * Dry
+     */
+    dry: boolean;
+    /**
+     * Fluid
+     */
+    fluid: boolean;
+};
+
+/**
  * CentreEntry
  *
  * A hospital.
@@ -1980,6 +2102,72 @@ export type ShowUploadResponses = {
 
 export type ShowUploadResponse = ShowUploadResponses[keyof ShowUploadResponses];
 
+export type BodyTableData = {
+    body?: Blob | File;
+    path?: never;
+    query: {
+        /**
+         * Project
+         */
+        project: string;
+        /**
+         * Centre
+         */
+        centre: string;
+        /**
+         * Name
+         */
+        name: string;
+        /**
+         * Keep
+         *
+         * Keep the values; without it they are only matched.
+         */
+        keep?: boolean;
+    };
+    url: '/api/v1/body-table';
+};
+
+export type BodyTableErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type BodyTableResponses = {
+    /**
+     * Successful Response
+     */
+    200: BodyImport;
+};
+
+export type BodyTableResponse = BodyTableResponses[keyof BodyTableResponses];
+
 export type WorklistData = {
     body?: never;
     path?: never;
@@ -3022,7 +3210,7 @@ export type SetBodyResponses = {
 
 export type SetBodyResponse = SetBodyResponses[keyof SetBodyResponses];
 
-export type JudgedData = {
+export type ShowJudgedData = {
     body?: never;
     path: {
         /**
@@ -3045,7 +3233,7 @@ export type JudgedData = {
     url: '/api/v1/studies/{number}/judged';
 };
 
-export type JudgedErrors = {
+export type ShowJudgedErrors = {
     /**
      * Nobody is signed in.
      */
@@ -3076,9 +3264,9 @@ export type JudgedErrors = {
     503: unknown;
 };
 
-export type JudgedResponses = {
+export type ShowJudgedResponses = {
     /**
-     * Response Judged
+     * Response Show Judged
      *
      * Successful Response
      */
@@ -3087,9 +3275,9 @@ export type JudgedResponses = {
     };
 };
 
-export type JudgedResponse = JudgedResponses[keyof JudgedResponses];
+export type ShowJudgedResponse = ShowJudgedResponses[keyof ShowJudgedResponses];
 
-export type KeepJudgedData = {
+export type SetJudgedData = {
     body?: never;
     path: {
         /**
@@ -3112,7 +3300,7 @@ export type KeepJudgedData = {
     url: '/api/v1/studies/{number}/judged';
 };
 
-export type KeepJudgedErrors = {
+export type SetJudgedErrors = {
     /**
      * Nobody is signed in.
      */
@@ -3143,14 +3331,14 @@ export type KeepJudgedErrors = {
     503: unknown;
 };
 
-export type KeepJudgedResponses = {
+export type SetJudgedResponses = {
     /**
      * Successful Response
      */
     200: StudyPage;
 };
 
-export type KeepJudgedResponse = KeepJudgedResponses[keyof KeepJudgedResponses];
+export type SetJudgedResponse = SetJudgedResponses[keyof SetJudgedResponses];
 
 export type ReportData = {
     body?: never;

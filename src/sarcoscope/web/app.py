@@ -19,7 +19,7 @@ from sarcoscope.language.fonts import font_path
 from sarcoscope.store.store import Store
 from sarcoscope.web.intake import Intake
 from sarcoscope.web.problems import PROBLEMS, add_problems
-from sarcoscope.web.routers import administration, session, study, uploads, worklist
+from sarcoscope.web.routers import administration, body, session, study, uploads, worklist
 
 API: Final = "/api/v1"
 _HEADERS: Final = {
@@ -69,7 +69,7 @@ def create_app(store: Store, *, intake: Intake | None = None) -> FastAPI:
     )
     app.state.store, app.state.intake = store, taking
     api = APIRouter(prefix=API)
-    for room in (session, uploads, worklist, study, administration):
+    for room in (session, uploads, body, worklist, study, administration):
         api.include_router(room.router)
     api.include_router(_about)
     app.include_router(api)
