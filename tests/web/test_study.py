@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import subprocess
+import zipfile
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -265,3 +266,25 @@ def test_a_table_that_cannot_be_used(site: Site, content: bytes, said: str) -> N
     answer = site.as_("annotator").post("/body-table", params=where, content=content)
     assert 400 <= answer.status_code < 500
     assert said in answer.json()["detail"]
+
+
+def test_refused_files_are_named_by_their_numbers(site: Site) -> None:
+    browser = site.as_("annotator")
+    number = browser.post("/uploads", json={"project": "liver", "centre": "here"}).json()["id"]
+    damaged = b"\0" * 128 + b"DICM" + b"\xff" * 200
+    letters = io.BytesIO()
+    with zipfile.ZipFile(letters, "w") as archive:
+        archive.writestr("Kim Chulsoo/readme.txt", "hello")
+        archive.writestr("Kim Chulsoo/x.dcm", damaged)
+    sent = {"0.dcm": damaged, "1.txt": b"no image", "2.zip": letters.getvalue(), "Lee Younghee.dcm": damaged}
+    for name, content in sent.items():
+        browser.put(f"/uploads/{number}/files", params={"name": name}, content=content)
+    found = browser.post(f"/uploads/{number}/finish", params={"wait": 30}).json()
+    assert found["report"]["not_taken"] == [
+        {"file": 0, "reason": "unreadable", "files": 1},
+        {"file": 1, "reason": "no_dicom", "files": 1},
+        {"file": 2, "reason": "no_dicom", "files": 1},
+        {"file": 2, "reason": "unreadable", "files": 1},
+    ]
+    assert "Chulsoo" not in str(found)
+    assert "Younghee" not in str(found)

@@ -92,6 +92,8 @@ class DeidReport:
     """Reason -> files."""
     other_files: int = 0
     refused_studies: int = 0
+    not_taken: list[tuple[Path, str]] = field(default_factory=list)
+    """Files and reasons (``no_dicom`` too). Names of files may name people: not part of :meth:`as_dict`."""
 
     @property
     def written(self) -> int:
@@ -225,9 +227,9 @@ class _Work:
                 if _looks_like_dicom(path):
                     self._set_aside(path, "unreadable")
                 else:
-                    self.report.other_files += 1
+                    self._pass_over(path)
             elif is_directory(header):
-                self.report.other_files += 1
+                self._pass_over(path)
             else:
                 entries.append(self._entry(path, header))
         return entries
@@ -360,8 +362,13 @@ class _Work:
             own = entry.sop or f"{series}|{entry.number}|{place}"
             copy.SOPInstanceUID = copy.file_meta.MediaStorageSOPInstanceUID = UID(self.mapping.uid(own))
 
+    def _pass_over(self, path: Path) -> None:
+        self.report.other_files += 1
+        self.report.not_taken.append((path, "no_dicom"))
+
     def _set_aside(self, path: Path, reason: str) -> None:
         self.report.quarantined[reason] += 1
+        self.report.not_taken.append((path, reason))
         if self.choices.quarantine is None or self.choices.dry_run:
             return
         folder = self.choices.quarantine / reason

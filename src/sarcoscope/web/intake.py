@@ -7,6 +7,7 @@ import multiprocessing
 import shutil
 import signal
 import threading
+from collections import Counter
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from sarcoscope.deid.folder import DeidReport
 from sarcoscope.errors import SarcoscopeError
 from sarcoscope.imaging.archive import unpack
 from sarcoscope.jobs.study_job import queue_arrivals
@@ -22,6 +24,9 @@ from sarcoscope.store.store import Store
 from sarcoscope.store.tables import Upload
 
 log = logging.getLogger(__name__)
+_UNPACKED = ".unpacked"
+_MOST_NAMED = 1000
+"""Refused files that are named in a report; the counts hold all."""
 
 
 class Intake:
@@ -127,7 +132,7 @@ def take_upload(store: Store, upload: str) -> None:
     try:
         for n, archive in enumerate(sorted(folder.glob("*.zip"))):
             # Beside the other originals, so that they are removed together.
-            inside = folder / f"zip{n}"
+            inside = folder / f"{archive.stem}{_UNPACKED}"
             shutil.rmtree(inside, ignore_errors=True)
             inside.mkdir()
             unpack(archive, inside, f"number {n + 1}")
@@ -142,7 +147,20 @@ def take_upload(store: Store, upload: str) -> None:
         return
     with store.database.writing() as session:
         queue_arrivals(session, store, project_id, taken.studies)
-    _end(store, upload, "done", "", dict(report_dict(taken)))
+    report = {**report_dict(taken), "not_taken": _not_taken(taken.report, folder)}
+    _end(store, upload, "done", "", report)
+
+
+def _not_taken(report: DeidReport, folder: Path) -> list[dict[str, Any]]:
+    """Number of an uploaded file (a zip's own number for what lies in it), reason, and how many files."""
+    found: Counter[tuple[str, str]] = Counter()
+    for path, reason in report.not_taken:
+        top = path.relative_to(folder).parts[0]
+        stem = top.removesuffix(_UNPACKED).removesuffix(".dcm")
+        if stem.isdigit():
+            found[stem, reason] += 1
+    most = sorted(found.items(), key=lambda item: (int(item[0][0]), item[0][1]))[:_MOST_NAMED]
+    return [{"file": int(number), "reason": reason, "files": n} for (number, reason), n in most]
 
 
 def _end(store: Store, upload: str, state: str, error: str, report: dict[str, Any] | None = None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from datetime import datetime
@@ -31,6 +32,7 @@ UploadId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", examples=["0" * 32])]
 MOST_BYTES = 20_000_000_000
 MOST_PART = 64 * 1024 * 1024
 MOST_FILES = 50_000
+_NUMBERED = re.compile(r"[0-9]{1,6}\.[A-Za-z0-9]{1,10}")
 _SPARE = 1_000_000_000
 """Room that must stay free on the disk."""
 
@@ -102,8 +104,13 @@ def _own(access: Access, upload: str, *states: str) -> Upload:
 
 
 def _file_name(name: str) -> str:
-    """Under which a file waits: names from outside are not used as paths."""
+    """Under which a file waits: names from outside, which may name people, are neither used nor kept.
+
+    A name that is a number and an ending stays, so that the report can say which file was refused.
+    """
     suffix = ".zip" if name.lower().endswith(".zip") else ".dcm"
+    if _NUMBERED.fullmatch(name):
+        return name.split(".")[0] + suffix
     return hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:40] + suffix
 
 
@@ -122,7 +129,11 @@ async def put_file(
     name: Annotated[str, Query(min_length=1, max_length=1000, examples=["CT/IM0001.dcm"])],
     offset: Annotated[int, Query(ge=0, le=MOST_BYTES, description="Where this part begins.")] = 0,
 ) -> Part:
-    """Send a file, or a part of one of at most 64 MB; the answer says how much of it has arrived."""
+    """Send a file, or a part of one of at most 64 MB; the answer says how much of it has arrived.
+
+    The name tells files apart and is not kept. Number the files (``0.dcm``, ``1.dcm``, …): then the report
+    says which of them were refused and why (``not_taken``).
+    """
     await to_thread.run_sync(_own, access, upload, "open")
     folder = access.store.upload_folder(upload)
     if int(request.headers.get("Content-Length") or 0) > MOST_PART:
