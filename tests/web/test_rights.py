@@ -75,6 +75,8 @@ TABLE = [
     ("GET", "/jobs", None, (401, 403, 200, 403, 403, 403, 200, 200, 200)),
     ("GET", "/audit", None, (401, 403, 200, 403, 403, 403, 200, 200, 200)),
     ("GET", "/references", None, (401, *(200,) * 8)),
+    ("GET", "/series-policy", None, (401, *(200,) * 8)),
+    ("GET", "/sharing", None, (401, *(403,) * 7, 200)),
     ("GET", "/models", None, (401, *(200,) * 8)),
     ("GET", "/room", None, (401, *(200,) * 8)),
     ("GET", "/mapping-log?project=liver&centre=here", None, (401, 404, 404, 403, 403, 403, 200, 403, 404)),

@@ -263,6 +263,50 @@ export type BodyRowEntry = {
 };
 
 /**
+ * BundleEntry
+ *
+ * A bundle that was given away.
+ */
+export type BundleEntry = {
+    /**
+     * Id
+     */
+    id: string;
+    /**
+     * Made
+     */
+    made: string;
+    /**
+     * Recipient
+     */
+    recipient: string;
+    /**
+     * Purpose
+     */
+    purpose: string;
+    /**
+     * Approval
+     */
+    approval: string;
+    /**
+     * Expires
+     */
+    expires: string;
+    /**
+     * People
+     */
+    people: number;
+    /**
+     * Files
+     */
+    files: number;
+    /**
+     * Destroyed
+     */
+    destroyed: string | null;
+};
+
+/**
  * CentreEntry
  *
  * A hospital.
@@ -788,8 +832,16 @@ export type ProjectEntry = {
     references?: Array<string>;
     /**
      * Series Policy
+     *
+     * Content of a series policy (JSON); none: the default.
      */
     series_policy?: string | null;
+    /**
+     * Receiver Rules
+     *
+     * CSV of receiver rules: modality,station,description,least_images,action.
+     */
+    receiver_rules?: string | null;
     /**
      * P0 Words
      */
@@ -4150,6 +4202,106 @@ export type ReferencesResponses = {
 };
 
 export type ReferencesResponse = ReferencesResponses[keyof ReferencesResponses];
+
+export type DefaultSeriesPolicyData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/api/v1/series-policy';
+};
+
+export type DefaultSeriesPolicyErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type DefaultSeriesPolicyResponses = {
+    /**
+     * Response Default Series Policy
+     *
+     * Successful Response
+     */
+    200: {
+        [key: string]: unknown;
+    };
+};
+
+export type DefaultSeriesPolicyResponse = DefaultSeriesPolicyResponses[keyof DefaultSeriesPolicyResponses];
+
+export type SharingData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/api/v1/sharing';
+};
+
+export type SharingErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type SharingResponses = {
+    /**
+     * Response Sharing
+     *
+     * Successful Response
+     */
+    200: Array<BundleEntry>;
+};
+
+export type SharingResponse = SharingResponses[keyof SharingResponses];
 
 export type ModelsData = {
     body?: never;

@@ -14,6 +14,7 @@ from sarcoscope.deid.sharing import (
     LEAST_CELL,
     Terms,
     ledger_csv,
+    ledger_path,
     make_bundle,
     mark_destroyed,
     open_bundle,
@@ -21,7 +22,6 @@ from sarcoscope.deid.sharing import (
     small_cells,
 )
 from sarcoscope.errors import InputError
-from sarcoscope.home import user_folder
 
 app = typer.Typer(
     help="Bundles of de-identified data: make, open, ledger, check tables.", no_args_is_help=True
@@ -30,7 +30,7 @@ LedgerOption = Annotated[Path | None, typer.Option(help="Ledger file (by default
 
 
 def _ledger(given: Path | None) -> Path:
-    return given or user_folder("sharing") / "ledger.jsonl"
+    return given or ledger_path()
 
 
 @app.command("make")

@@ -25,6 +25,7 @@ from sarcoscope.errors import (
     UnreadableError,
 )
 from sarcoscope.files import csv_text
+from sarcoscope.home import user_folder
 from sarcoscope.imaging.instances import read_header, text_of
 from sarcoscope.progress import Progress
 
@@ -151,6 +152,11 @@ def open_bundle(bundle: Path, out: Path, *, today: date | None = None) -> dict[s
     except OSError as error:
         raise StorageError(f"'{out.name}' cannot be written: {error.strerror}.") from error
     return manifest
+
+
+def ledger_path() -> Path:
+    """The ledger of this computer."""
+    return user_folder("sharing") / "ledger.jsonl"
 
 
 def read_ledger(ledger: Path) -> list[dict[str, Any]]:

@@ -7,14 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydicom.dataset import Dataset
-
 from sarcoscope.deid.folder import Choices, DeidReport, deidentify_folder
 from sarcoscope.deid.mapping import FileMapping
-from sarcoscope.dicomnet.rules import Rules
+from sarcoscope.dicomnet.rules import Rules, sort_out
 from sarcoscope.dicomnet.spool import Spool
 from sarcoscope.errors import RetriableError, SarcoscopeError
-from sarcoscope.imaging.instances import read_header, text_of
 from sarcoscope.study import AnalysisSettings, analyze
 
 log = logging.getLogger(__name__)
@@ -52,7 +49,7 @@ class Handover:
         if folder is None:
             return False
         try:
-            wanted = self._sort(folder)
+            wanted = sort_out(folder, self.rules)
             with FileMapping(self.mapping, project=self.project) as mapping:
                 report = deidentify_folder(folder, self.out, mapping, self.choices)
                 analysed = {mapping.uid(uid) for uid in wanted}
@@ -70,26 +67,6 @@ class Handover:
         self._analyse(report, analysed)
         self.spool.done(folder)
         return True
-
-    def _sort(self, folder: Path) -> set[str]:
-        """Remove the series to be ignored; original UIDs of the series to be analysed."""
-        headers: dict[str, Dataset] = {}
-        files: dict[str, list[Path]] = {}
-        for path in sorted(folder.glob("*.dcm")):
-            header = read_header(path)
-            if header is not None:
-                uid = text_of(header, "SeriesInstanceUID")
-                headers.setdefault(uid, header)
-                files.setdefault(uid, []).append(path)
-        wanted = set()
-        for uid, header in headers.items():
-            action = self.rules.action(header, len(files[uid]))
-            if action == "ignore":
-                for path in files[uid]:
-                    path.unlink()
-            elif action == "analyze":
-                wanted.add(uid)
-        return wanted
 
     def _analyse(self, report: DeidReport, wanted: set[str]) -> None:
         for study in report.studies:

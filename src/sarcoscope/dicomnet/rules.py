@@ -12,7 +12,7 @@ from typing import Final
 from pydicom.dataset import Dataset
 
 from sarcoscope.errors import SettingError
-from sarcoscope.imaging.instances import text_of
+from sarcoscope.imaging.instances import read_header, text_of
 
 ACTIONS: Final = ("analyze", "store", "ignore")
 COLUMNS: Final = ("modality", "station", "description", "least_images", "action")
@@ -57,15 +57,23 @@ class Rules:
             SettingError: missing, damaged, or with an unknown action or pattern.
         """
         try:
-            lines = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
+            text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise SettingError(f"The rules '{path.name}' cannot be read.") from error
+        return cls.parse(text, path.name)
+
+    @classmethod
+    def parse(cls, text: str, name: str = "rules") -> Rules:
+        """The content of such a CSV.
+
+        Raises:
+            SettingError: an unknown column, action or pattern.
+        """
+        lines = list(csv.DictReader(text.splitlines()))
         unknown = {c for line in lines for c in line if c not in COLUMNS}
         if unknown:
-            raise SettingError(
-                f"The rules '{path.name}' have an unknown column '{sorted(map(str, unknown))[0]}'."
-            )
-        return cls(tuple(_rule(line, path.name) for line in lines))
+            raise SettingError(f"The rules '{name}' have an unknown column '{sorted(map(str, unknown))[0]}'.")
+        return cls(tuple(_rule(line, name) for line in lines))
 
     def action(self, header: Dataset, images: int) -> str:
         """What is done with a series: one of :data:`ACTIONS`."""
@@ -85,3 +93,24 @@ def _rule(line: dict[str, str | None], name: str) -> Rule:
     except (re.error, ValueError) as error:
         raise SettingError(f"A row of '{name}' cannot be understood: {error}.") from error
     return Rule(values["modality"], values["station"], values["description"], least, values["action"])
+
+
+def sort_out(folder: Path, rules: Rules) -> set[str]:
+    """Remove the files of the series to be ignored; original UIDs of the series to be analysed."""
+    headers: dict[str, Dataset] = {}
+    files: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("*.dcm")):
+        header = read_header(path)
+        if header is not None:
+            uid = text_of(header, "SeriesInstanceUID")
+            headers.setdefault(uid, header)
+            files.setdefault(uid, []).append(path)
+    wanted = set()
+    for uid, header in headers.items():
+        action = rules.action(header, len(files[uid]))
+        if action == "ignore":
+            for path in files[uid]:
+                path.unlink()
+        elif action == "analyze":
+            wanted.add(uid)
+    return wanted

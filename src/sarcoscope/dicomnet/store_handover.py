@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
+from sarcoscope.dicomnet.rules import Rules, sort_out
 from sarcoscope.dicomnet.spool import Spool
 from sarcoscope.errors import NotFoundError, RetriableError, SarcoscopeError
-from sarcoscope.jobs.study_job import queue_arrivals
+from sarcoscope.jobs.study_job import queue_all, queue_arrivals
 from sarcoscope.store.intake import take_in
 from sarcoscope.store.store import Store
 from sarcoscope.store.tables import Audit, Centre, Project, ProjectCentre
@@ -20,7 +21,10 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class StoreHandover:
-    """Takes complete studies into a store.
+    """Takes complete studies into a store, by the project's receiver rules.
+
+    Without rules everything is taken, and analysed where the project processes on arrival; with rules a study
+    is analysed when one of its series is to be.
 
     Attributes:
         told: hears one line about each study (it names nobody).
@@ -41,13 +45,19 @@ class StoreHandover:
         if folder is None:
             return False
         try:
+            with self.store.database.reading() as session:
+                text = session.get_one(Project, self.project_id).receiver_rules
+            wanted = sort_out(folder, Rules.parse(text)) if text else None
             taken = take_in(self.store, self.project_id, self.centre_id, folder)
             with self.store.database.writing() as session:
                 place = {"project_id": self.project_id, "centre_id": self.centre_id}
                 session.add(
                     Audit(user_name="receiver", action="receive", details={"studies": taken.studies}, **place)
                 )
-                queue_arrivals(session, self.store, self.project_id, taken.studies)
+                if wanted is None:
+                    queue_arrivals(session, self.store, self.project_id, taken.studies)
+                elif wanted:
+                    queue_all(session, self.store, taken.studies)
         except RetriableError:
             raise
         except SarcoscopeError as error:

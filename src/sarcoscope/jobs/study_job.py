@@ -57,8 +57,13 @@ def _payload(store: Store, study: Study, key: str) -> dict[str, Any]:
 def queue_arrivals(session: Session, store: Store, project_id: int, studies: Iterable[int]) -> None:
     """Queue studies that came in, where their project processes on arrival (a writing session)."""
     if session.get_one(Project, project_id).process_on_arrival:
-        for number in studies:
-            queue_study(session, store, session.get_one(Study, number))
+        queue_all(session, store, studies)
+
+
+def queue_all(session: Session, store: Store, studies: Iterable[int]) -> None:
+    """Queue some studies (a writing session)."""
+    for number in studies:
+        queue_study(session, store, session.get_one(Study, number))
 
 
 @cache
@@ -91,7 +96,7 @@ def do_stored_study(payload: Mapping[str, Any], report: Progress) -> None:
 def _settings(project: Project, choices: Mapping[str, Any], folder: Path) -> AnalysisSettings:
     policy = None
     if project.series_policy:
-        policy = folder / "policy.csv"
+        policy = folder / "policy.json"
         policy.write_text(project.series_policy, encoding="utf-8")
     return AnalysisSettings(
         levels=tuple(choices.get("levels") or project.levels),

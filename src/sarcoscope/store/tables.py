@@ -76,6 +76,9 @@ class Project(Base):
     protocol: Mapped[str] = mapped_column(String(30), default="range")
     references: Mapped[list[str]] = mapped_column(JSON, default=list)
     series_policy: Mapped[str | None] = mapped_column(Text, default=None)
+    """Content of a policy file; None: the default."""
+    receiver_rules: Mapped[str | None] = mapped_column(Text, default=None)
+    """Content of a rules file: what is done with series that come over the network."""
     p0_words: Mapped[bool] = mapped_column(default=False)
     """The worklist shows the words of P0 ("Class II Sarcopenia", "Normal") with a footnote."""
     process_on_arrival: Mapped[bool] = mapped_column(default=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from datetime import date, datetime
+from importlib.resources import files
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
@@ -14,8 +16,10 @@ from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from sarcoscope.deid.mapping import FileMapping
+from sarcoscope.deid.sharing import ledger_path, read_ledger
 from sarcoscope.diagnosis import default_sets, find_sets, shipped_sets
 from sarcoscope.diagnosis.own import own_sets
+from sarcoscope.dicomnet.rules import Rules
 from sarcoscope.errors import AccessError, InputError, NotFoundError
 from sarcoscope.imaging.policy import SeriesPolicy
 from sarcoscope.models.registry import installed_packages
@@ -37,6 +41,7 @@ from sarcoscope.web.access import RANK, Access, AccessDep
 from sarcoscope.web.scope import Code
 
 router = APIRouter(tags=["administration"])
+POLICY = "data/default_policy.json"
 CodePath = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", examples=["default"])]
 UserName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,59}$", examples=["kim"])]
 UserPath = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9._-]{0,59}$", examples=["kim"])]
@@ -69,7 +74,12 @@ class ProjectEntry(BaseModel):
     levels: Annotated[list[str], Field(min_length=1, max_length=19)] = ["L3"]
     protocol: Literal["range", "mid", "inferior-endplate", "two-adjacent"] = "range"
     references: Annotated[list[Annotated[str, Field(max_length=60)]], Field(max_length=20)] = []
-    series_policy: Annotated[str | None, Field(max_length=20000)] = None
+    series_policy: Annotated[str | None, Field(max_length=20000)] = Field(
+        None, description="Content of a series policy (JSON); none: the default."
+    )
+    receiver_rules: Annotated[str | None, Field(max_length=20000)] = Field(
+        None, description="CSV of receiver rules: modality,station,description,least_images,action."
+    )
     p0_words: bool = False
     process_on_arrival: bool = True
     centres: Annotated[list[ProjectCentreEntry], Field(min_length=1, max_length=100)]
@@ -146,6 +156,20 @@ class ModelEntry(BaseModel):
     version: str
     task: str
     licence: str
+
+
+class BundleEntry(BaseModel):
+    """A bundle that was given away."""
+
+    id: str
+    made: datetime
+    recipient: str
+    purpose: str
+    approval: str
+    expires: date
+    people: int
+    files: int
+    destroyed: datetime | None
 
 
 class RoomEntry(BaseModel):
@@ -233,9 +257,11 @@ def _check_project(given: ProjectEntry) -> None:
     find_sets(tuple(given.references), own_sets())
     if given.series_policy:
         with tempfile.TemporaryDirectory() as folder:
-            path = FilePath(folder) / "policy.csv"
+            path = FilePath(folder) / "policy.json"
             path.write_text(given.series_policy, encoding="utf-8")
             SeriesPolicy.load(path)
+    if given.receiver_rules:
+        Rules.parse(given.receiver_rules)
 
 
 def _require_manager(access: Access, project_id: int) -> None:
@@ -470,6 +496,21 @@ def references(_access: AccessDep) -> list[ReferenceEntry]:
         )
         for s in (*shipped_sets(), *own_sets())
     ]
+
+
+@router.get("/series-policy")
+def default_series_policy(_access: AccessDep) -> dict[str, Any]:
+    """The series policy of projects that have none of their own: a start for one."""
+    content: dict[str, Any] = json.loads(files("sarcoscope.imaging").joinpath(POLICY).read_text("utf-8"))
+    return content
+
+
+@router.get("/sharing")
+def sharing(access: AccessDep) -> list[BundleEntry]:
+    """Every bundle of de-identified data that was given away (administrators)."""
+    access.require_administrator()
+    entries = read_ledger(ledger_path())
+    return [BundleEntry(**{**e, **e["terms"]}) for e in reversed(entries)]
 
 
 @router.get("/models")
