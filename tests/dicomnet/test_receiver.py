@@ -399,3 +399,40 @@ def test_studies_of_the_network_come_into_the_store(tmp_path: Path) -> None:
         assert queue.counts()["queued"] == 1
     assert not any((tmp_path / "rx/spool/working").iterdir())
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("rules", "series", "queued"),
+    [
+        (None, 2, 1),
+        ("modality,description,action\n,lung,ignore\nCT,,analyze\n", 1, 1),
+        ("modality,description,action\n,lung,analyze\n", 2, 1),
+        ("modality,description,action\nMR,,analyze\n", 2, 0),
+    ],
+    ids=("none", "ignored", "analysed", "stored"),
+)
+def test_a_projects_receiver_rules(tmp_path: Path, rules: str | None, series: int, queued: int) -> None:
+    from sqlalchemy import select
+
+    from sarcoscope.dicomnet.store_handover import StoreHandover, destination
+    from sarcoscope.jobs.queue import JobQueue
+    from sarcoscope.store.accounts import first_start
+    from sarcoscope.store.store import Store
+    from sarcoscope.store.tables import Project, Study
+
+    store = Store.open(tmp_path / "store")
+    first_start(store.database)
+    with store.database.writing() as session:
+        session.scalars(select(Project)).one().receiver_rules = rules
+    folder = second_series(tmp_path, lambda image, n: setattr(image, "SeriesDescription", "Lung 1.0 mm"))
+    spool = Spool(tmp_path / "spool")
+    for path in folder.glob("*.dcm"):
+        image = pydicom.dcmread(path)
+        spool.put(str(image.StudyInstanceUID), str(image.SOPInstanceUID), path.read_bytes())
+    handover = StoreHandover(spool, store, *destination(store, "default", "local"), told=lambda line: None)
+    assert handover.step(0)
+    with store.database.reading() as session:
+        assert [len(s.series) for s in session.scalars(select(Study))] == [series]
+    with JobQueue(store.database.url) as queue:
+        assert queue.counts()["queued"] == queued
+    store.close()

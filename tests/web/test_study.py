@@ -288,3 +288,49 @@ def test_refused_files_are_named_by_their_numbers(site: Site) -> None:
     ]
     assert "Chulsoo" not in str(found)
     assert "Younghee" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "fits"),
+    [
+        ("receiver_rules", "modality,action\nCT,analyze\n", True),
+        ("receiver_rules", "modality,action\nCT,eat\n", False),
+        ("receiver_rules", "description,action\n[,analyze\n", False),
+        ("series_policy", "{}", False),
+        ("series_policy", "no JSON", False),
+    ],
+)
+def test_policies_and_rules_are_checked_before_they_count(
+    site: Site, field: str, text: str, fits: bool
+) -> None:
+    manager = site.as_("manager")
+    (project,) = manager.get("/projects").json()
+    answer = manager.put("/projects/liver", json={**project, field: text})
+    assert (answer.status_code == 204) is fits, answer.text
+    assert fits or 400 <= answer.status_code < 500
+    policy = json.dumps(manager.get("/series-policy").json())
+    whole = {**project, "series_policy": policy, "receiver_rules": None}
+    assert manager.put("/projects/liver", json=whole).status_code == 204
+    assert manager.get("/projects").json()[0]["series_policy"] == policy
+    assert manager.put("/projects/liver", json=project).status_code == 204
+
+
+def test_sharing_ledger_is_shown_to_administrators(site: Site, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("SARCOSCOPE_HOME", str(tmp_path))
+    root = site.as_("root")
+    assert root.get("/sharing").json() == []
+    (tmp_path / "sharing").mkdir()
+    terms = {"recipient": "Univ", "purpose": "study", "approval": "IRB-1", "expires": "2030-01-02"}
+    line = {"id": "ab", "made": "2026-01-02T03:04:05+00:00", "terms": terms, "people": 3, "files": 90}
+    lines = [line | {"destroyed": None}, {"id": "ab", "destroyed": "2029-01-02T03:04:05+00:00"}]
+    ledger = tmp_path / "sharing" / "ledger.jsonl"
+    ledger.write_text("".join(json.dumps(x) + "\n" for x in lines), encoding="utf-8")
+    (entry,) = root.get("/sharing").json()
+    assert (entry["recipient"], entry["people"], entry["destroyed"][:4]) == ("Univ", 3, "2029")
+
+
+def test_no_formula_in_the_exported_worklist(site: Site) -> None:
+    annotator = site.as_("annotator")
+    annotator.put(f"/studies/{site.study}/disease", json={"disease": "=1+1"})
+    assert ",'=1+1," in annotator.get("/studies.csv").text
+    annotator.put(f"/studies/{site.study}/disease", json={"disease": ""})

@@ -36,6 +36,7 @@ from sarcoscope.cli import (
     train,
     user,
     validate,
+    work,
 )
 from sarcoscope.cli.console import tell
 from sarcoscope.errors import PermanentError, SarcoscopeError
@@ -60,6 +61,7 @@ app.command("restore")(restore.restore_command)
 app.command("masks")(masks.masks_command)
 app.command("demo")(demo.demo_command)
 app.command("serve")(serve.serve_command)
+app.command("work")(work.work_command)
 app.command("train")(train.train_command)
 app.add_typer(validate.app, name="validate")
 app.add_typer(store.app, name="store")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import uuid
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -14,6 +16,7 @@ from sarcoscope.errors import NotFoundError
 from sarcoscope.jobs.given import given_body
 from sarcoscope.jobs.judge_job import do_judgement
 from sarcoscope.jobs.queue import new_job
+from sarcoscope.jobs.workers import run_on_dask, run_workers
 from sarcoscope.progress import Progress
 from sarcoscope.store.intake import lay_out
 from sarcoscope.store.results import body_of, drop_unkept, record_analysis, store_outputs
@@ -21,7 +24,7 @@ from sarcoscope.store.store import Store
 from sarcoscope.store.tables import Project, Study
 from sarcoscope.study import AnalysisSettings, StudyResult, analyze
 
-_LANGUAGES = ("en", "ko")
+log = logging.getLogger(__name__)
 
 
 def queue_study(
@@ -146,3 +149,24 @@ def _write_down(
         gone = drop_unkept(session, study, keeps, content["series"]["uid"] or "", images)
     for name in gone:
         store.files.remove(name)
+
+
+def keep_working(store: Store, workers: int, scheduler: str | None, stop: threading.Event) -> None:
+    """Work the store's jobs off until told to stop; a scheduler that goes away is tried again.
+
+    Args:
+        store: whose jobs.
+        workers: processes of this computer.
+        scheduler: address of a Dask scheduler that works instead.
+        stop: when to end.
+    """
+    handler: Any = do_stored_study
+    while not stop.is_set():
+        try:
+            if scheduler is not None:
+                run_on_dask(store.database.url, handler, scheduler, stop=stop)
+            else:
+                run_workers(store.database.url, handler, workers, stop=stop)
+        except Exception as error:
+            log.error("the workers stopped (%s); they start again", type(error).__name__)
+            stop.wait(10)

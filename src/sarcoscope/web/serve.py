@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 import threading
 from dataclasses import dataclass
-from typing import Any
 
 import uvicorn
 
 from sarcoscope.errors import NetworkError, SettingError
-from sarcoscope.jobs.study_job import do_stored_study
-from sarcoscope.jobs.workers import run_on_dask, run_workers
+from sarcoscope.jobs.study_job import keep_working
 from sarcoscope.store.store import Store
 from sarcoscope.web.app import create_app
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,7 +69,7 @@ def serve(store: Store, where: Listening, workers: int, scheduler: str | None = 
         NetworkError: the port is taken, or the scheduler does not answer.
     """
     stop = threading.Event()
-    pool = threading.Thread(target=_work, args=(store, workers, scheduler, stop), daemon=True)
+    pool = threading.Thread(target=keep_working, args=(store, workers, scheduler, stop), daemon=True)
     if workers or scheduler:
         pool.start()
     config = uvicorn.Config(
@@ -98,17 +93,3 @@ def serve(store: Store, where: Listening, workers: int, scheduler: str | None = 
         stop.set()
         if pool.is_alive():
             pool.join(15)
-
-
-def _work(store: Store, workers: int, scheduler: str | None, stop: threading.Event) -> None:
-    """Workers as long as the server runs; a scheduler that goes away is tried again."""
-    handler: Any = do_stored_study
-    while not stop.is_set():
-        try:
-            if scheduler is not None:
-                run_on_dask(store.database.url, handler, scheduler, stop=stop)
-            else:
-                run_workers(store.database.url, handler, workers, stop=stop)
-        except Exception as error:
-            log.error("the workers stopped (%s); they start again", type(error).__name__)
-            stop.wait(10)

@@ -52,6 +52,7 @@ Status = Literal["new", "queued", "running", "waiting", "done", "failed", "cance
 Review = Literal["open", "accepted", "reader", "excluded"]
 _PSEUDONYM = re.compile(r"SC[A-Z0-9]{3,}", re.IGNORECASE)
 """What is searched among the pseudonyms alone."""
+_FORMULA = tuple("=+-@\t\r")
 _BUSY = ("queued", "running", "waiting")
 
 
@@ -366,18 +367,22 @@ def export(access: AccessDep, filters: Annotated[Filters, Query()]) -> Response:
         areas = _areas(session, [f[0].analysis_id for f in found if f[0].analysis_id])
         for f in found:
             row = row_of(f)
-            writer.writerow(
-                {
-                    **row.model_dump(),
-                    "state": row.status.state,
-                    "flags": " ".join(row.flags),
-                    **areas.get(f[0].analysis_id or 0, {}),
-                }
-            )
+            values = {
+                **row.model_dump(),
+                "state": row.status.state,
+                "flags": " ".join(row.flags),
+                **areas.get(f[0].analysis_id or 0, {}),
+            }
+            writer.writerow({name: _harmless(value) for name, value in values.items()})
     with access.store.database.writing() as session:
         access.audit(session, "export_worklist", studies=len(found))
     headers = {"Content-Disposition": 'attachment; filename="worklist.csv"'}
     return Response(out.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _harmless(value: object) -> object:
+    """A text that a spreadsheet would run as a formula, as a text."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in _FORMULA else value
 
 
 def _areas(session: Session, analyses: list[int]) -> dict[int, dict[str, object]]:
