@@ -38,6 +38,8 @@ FaceFinder = Callable[[Sequence[Path]], frozenset[str] | None]
 REPORT_SCHEMA: Final = "1.0"
 _LOOKED_AT: Final = 24
 """Slices of a series in which text is looked for first."""
+_TOGETHER: Final = 16
+"""Images whose new UIDs are written into the mapping at once."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,16 @@ class _Entry:
     number: int
     accession: str
     reason: str | None
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A de-identified image."""
+
+    series: str
+    sop: str
+    content: bytes
+    changes: dict[Change, int]
 
 
 @dataclass
@@ -214,6 +226,7 @@ class _Work:
         self.out, self.mapping, self.choices, self.engine = out, mapping, choices, engine
         profile = choices.profile
         self.report = DeidReport(tuple(sorted(profile.options)), profile.codes())
+        self._places: dict[Path, _SeriesFolder] = {}
 
     def scan(self, root: Path, progress: Progress | None) -> list[_Entry]:
         """Headers of all files; what is no DICOM is counted, what is damaged is set aside."""
@@ -298,38 +311,51 @@ class _Work:
         if "clean_faces" in self.choices.profile.options and self.choices.face_finder is not None:
             found = self.choices.face_finder([e.path for e in entries])
             faces = found if found is not None else frozenset(e.sop for e in entries)
-        place: _SeriesFolder | None = None
-        done: set[str] = set()
+        # Committed together before they are written; others use the mapping between the groups.
+        once: dict[str, _Entry] = {}
         for entry in entries:
-            if entry.sop and entry.sop in done:
-                continue  # the same image twice
-            done.add(entry.sop)
-            if entry.sop in faces:
-                self._set_aside(entry.path, "face")
-                continue
-            dataset = _read(entry.path)
-            if dataset is None:
-                self._set_aside(entry.path, "unreadable")
-                continue
-            if self._is_suspect(dataset, study, entry):
-                continue
-            try:
-                # One image a transaction: others may use the mapping meanwhile.
-                with self.mapping.transaction():
-                    copy, changes = self.engine.deidentify(dataset, person)
-                    self._complete(copy, entry)
-                content = to_bytes(copy)
-            except SarcoscopeError:
-                raise
-            except Exception:  # damaged values fail in many ways when they are written
-                self._set_aside(entry.path, "unreadable")
-                continue
-            series = str(copy.SeriesInstanceUID)
-            study.changes.update(changes)
-            study.series[series] = study.series.get(series, 0) + 1
+            once.setdefault(entry.sop or str(entry.path), entry)
+        left = list(once.values())
+        while left:
+            group, left = left[:_TOGETHER], left[_TOGETHER:]
+            with self.mapping.transaction():
+                made = [self._image(e, study, person) for e in group if not self._is_face(e, faces)]
+            self._keep([m for m in made if m is not None], study, person)
+
+    def _is_face(self, entry: _Entry, faces: frozenset[str]) -> bool:
+        if entry.sop in faces:
+            self._set_aside(entry.path, "face")
+            return True
+        return False
+
+    def _image(self, entry: _Entry, study: StudyReport, person: Person) -> _Made | None:
+        """One image de-identified; None: set aside."""
+        dataset = _read(entry.path)
+        if dataset is None:
+            self._set_aside(entry.path, "unreadable")
+            return None
+        if self._is_suspect(dataset, study, entry):
+            return None
+        try:
+            copy, changes = self.engine.deidentify(dataset, person)
+            self._complete(copy, entry)
+            content = to_bytes(copy)
+        except SarcoscopeError:
+            raise
+        except Exception:  # damaged values fail in many ways when they are written
+            self._set_aside(entry.path, "unreadable")
+            return None
+        return _Made(str(copy.SeriesInstanceUID), str(copy.SOPInstanceUID), content, changes)
+
+    def _keep(self, images: list[_Made], study: StudyReport, person: Person) -> None:
+        for image in images:
+            study.changes.update(image.changes)
+            study.series[image.series] = study.series.get(image.series, 0) + 1
             if not self.choices.dry_run:
-                place = place or _SeriesFolder(self.out / person.pseudonym / study.study / series)
-                place.write(str(copy.SOPInstanceUID), content)
+                folder = self.out / person.pseudonym / study.study / image.series
+                if folder not in self._places:
+                    self._places[folder] = _SeriesFolder(folder)
+                self._places[folder].write(image.sop, image.content)
 
     def _has_text(self, entries: list[_Entry]) -> bool:
         step = max(1, len(entries) // _LOOKED_AT)

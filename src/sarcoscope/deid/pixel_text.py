@@ -104,11 +104,15 @@ def _pieces(mask: NDArray[np.bool_]) -> list[_Piece]:
     labels, count = ndimage.label(mask, np.ones((3, 3), int))
     if count > 20_000:
         return []
-    found = []
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    for k, where in enumerate(ndimage.find_objects(labels), 1):
-        if where is None:
-            continue
+    # Noise leaves thousands of specks: what has fewer pixels than a letter is high is no letter.
+    large = sizes >= _LETTER_PX[0]
+    large[0] = False
+    numbers = np.flatnonzero(large)
+    renumbered = np.zeros(count + 1, np.int32)
+    renumbered[numbers] = np.arange(1, len(numbers) + 1)
+    found = []
+    for k, where in zip(numbers, ndimage.find_objects(renumbered[labels]), strict=True):
         piece = _Piece(where[0].start, where[0].stop, where[1].start, where[1].stop)
         width = piece.right - piece.left
         fill = sizes[k] / (piece.height * width)
