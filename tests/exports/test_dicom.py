@@ -21,6 +21,7 @@ from sarcoscope.exports.dicom_seg import make_seg
 from sarcoscope.imaging.dicom_files import to_bytes
 from sarcoscope.imaging.reader import ReadStudy, read_study
 from sarcoscope.samples.dicom_series import SeriesSettings, write_dicom_series, write_enhanced_ct
+from sarcoscope.samples.phantom import PhantomSettings, make_phantom
 from sarcoscope.study.result import StudyResult
 from tests.imaging.kinds import edited, korean, rotated, series, small_phantom
 from tests.study.make import abdomen
@@ -271,3 +272,17 @@ def test_codes_are_complete_and_short_enough() -> None:
         assert 0 < len(row["meaning"]) <= 64
         assert len(row["scheme"]) <= 16
         assert (row["scheme"] == "99SARCOSCOPE") == (row["certainty"] == "private")
+
+
+@pytest.mark.parametrize("slices", [1, 2, 3, 8])
+def test_a_few_slices_without_a_level_are_written_too(tmp_path: Path, slices: int) -> None:
+    phantom = make_phantom(
+        PhantomSettings(seed=3, matrix=96, pixel_mm=4.2, top_level="L2", bottom_level="L4")
+    )
+    for path in sorted(write_dicom_series(phantom, tmp_path / "in", SeriesSettings()))[slices:]:
+        path.unlink()
+    result = analyze(tmp_path / "in")
+    assert not result.record.measurements
+    result.write(tmp_path / "out")
+    report = pydicom.dcmread(tmp_path / "out" / "measurements_sr.dcm")
+    assert report.Modality == "SR"

@@ -52,7 +52,7 @@ def make_sr(record: StudyRecord, images: Sequence[Instance], seg: Dataset | None
         seg: the Segmentation object of the same study; None when nothing was segmented.
     """
     used = sorted({i for m in record.measurements for i in m.indices} | {s.index for s in record.slices})
-    shown = [images[i] for i in used] or [images[len(images) // 2]]
+    shown = [images[i] for i in used] or [_middle(images)]
     evidence = source_images(shown)
     writer = _Writer(record, images, seg)
     report = MeasurementReport(
@@ -76,6 +76,11 @@ def make_sr(record: StudyRecord, images: Sequence[Instance], seg: Dataset | None
         specific_character_set="ISO_IR 192",
         **equipment(),
     )
+
+
+def _middle(images: Sequence[Instance]) -> Instance:
+    """What a report of nothing refers to."""
+    return images[len(images) // 2]
 
 
 def _observer() -> ObserverContext:
@@ -106,7 +111,7 @@ class _Writer:
         if not self.record.measurements:
             yield MeasurementsAndQualitativeEvaluations(
                 tracking_identifier=TrackingIdentifier(new_uid(), "Nothing was measured"),
-                source_images=[_source(i) for i in self.images[:1]],
+                source_images=[_source(_middle(self.images))],
                 algorithm_id=self._algorithm(),
                 qualitative_evaluations=[_research()],
             )
