@@ -1,4 +1,4 @@
-"""Long checks in full: ``python -m tests.soak [readers|objects|leaks|receiver|jobs|studies]``; tests run a fixed-seed sample."""
+"""Long checks in full: ``python -m tests.soak [CHECK ...]``; the tests run fixed-seed samples of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 import shutil
 import tempfile
 import time
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from sarcoscope.jobs.queue import JobQueue
@@ -91,20 +93,16 @@ def jobs(count: int, seed: int) -> None:
             print(f"{killed} processes killed: {queue.counts()}, {time.monotonic() - begin:.0f} s")
 
 
-def studies(count: int, seed: int) -> None:
-    """Stored studies under random kills of workers, server, a cluster's worker and its scheduler."""
-    with running_postgres() as postgres:
-        for kind in ("sqlite", "postgresql"):
-            for dask in (False, True):
-                with tempfile.TemporaryDirectory() as temporary:
-                    address = fresh_database(postgres) if kind == "postgresql" else None
-                    store = Store.open(Path(temporary) / "data", address)
-                    add_users(store)
-                    found = survive(store, Path(temporary), count, seed, dask=dask)
-                    store.close()
-                by = "Dask" if dask else "local"
-                print(f"{kind}, {by}: {count} results, each once; killed {dict(found.killed)}", end="")
-                print(f"; {found.seconds:.0f} s", flush=True)
+def studies(count: int, seed: int, *, postgresql: bool = False, dask: bool = False) -> None:
+    """Stored studies under random kills of workers and server (of a cluster's worker and its scheduler)."""
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        address = fresh_database(stack.enter_context(running_postgres())) if postgresql else None
+        store = Store.open(root / "data", address)
+        add_users(store)
+        found = survive(store, root, count, seed, dask=dask)
+        store.close()
+    print(f"{count} results, each once; killed {dict(found.killed)}; {found.seconds:.0f} s", flush=True)
 
 
 CHECKS = {
@@ -114,6 +112,9 @@ CHECKS = {
     "receiver": (receiver, 2000),
     "jobs": (jobs, 500),
     "studies": (studies, 500),
+    "studies-postgresql": (partial(studies, postgresql=True), 500),
+    "studies-dask": (partial(studies, dask=True), 500),
+    "studies-postgresql-dask": (partial(studies, postgresql=True, dask=True), 500),
 }
 
 

@@ -60,6 +60,8 @@ def survive(
         while queue.unfinished() or queue.counts()["failed"]:
             time.sleep(0.2)
             assert server.process.poll() is None, "the server ended by itself"
+            if cluster is not None:
+                cluster.tend()
             # Attempts that were spent by kills are given back: here the killing is the test.
             queue.retry()
             if time.monotonic() > due and queue.counts()["done"] < count * 0.9:
@@ -169,10 +171,15 @@ class _Cluster:
         self._scheduler = self._start(self._scheduling)
         worker = [*dask, "worker", self.address, "--nthreads", "1", "--no-dashboard", "--no-nanny"]
         worker += ["--death-timeout", "120", "--local-directory", str(folder)]
+        self._worker = worker
         self._workers = [self._start(worker) for _ in range(3)]
 
     def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def tend(self) -> None:
+        """Start workers again that ended (Dask's do when they lose their scheduler), as a supervisor does."""
+        self._workers = [w if w.poll() is None else self._start(self._worker) for w in self._workers]
 
     def kill(self, rng: random.Random, server: _Server, killed: Counter[str]) -> str:
         """First a worker, for good; then the server and the scheduler in turn, which come back."""

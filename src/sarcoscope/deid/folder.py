@@ -88,6 +88,8 @@ class StudyReport:
     study: str
     series: dict[str, int] = field(default_factory=dict)
     """New series UID -> images written."""
+    files: dict[str, dict[str, Path]] = field(default_factory=dict)
+    """New series UID -> new SOP instance UID -> file, of what this run wrote."""
     suspected_text: int = 0
     """Images in which letters may stand, although nothing else speaks for it."""
     changes: Counter[Change] = field(default_factory=Counter)
@@ -355,7 +357,8 @@ class _Work:
                 folder = self.out / person.pseudonym / study.study / image.series
                 if folder not in self._places:
                     self._places[folder] = _SeriesFolder(folder)
-                self._places[folder].write(image.sop, image.content)
+                path = self._places[folder].write(image.sop, image.content)
+                study.files.setdefault(image.series, {})[image.sop] = path
 
     def _has_text(self, entries: list[_Entry]) -> bool:
         step = max(1, len(entries) // _LOOKED_AT)
@@ -426,8 +429,8 @@ class _SeriesFolder:
         self._taken = set(self._names.values())
         self._next = 1
 
-    def write(self, uid: str, content: bytes) -> None:
-        """Write one image, whole or not at all."""
+    def write(self, uid: str, content: bytes) -> Path:
+        """Write one image, whole or not at all; returns where."""
         name = self._names.get(uid)
         while name is None:
             candidate = f"{self._next}.dcm"
@@ -435,6 +438,7 @@ class _SeriesFolder:
             name = candidate if candidate not in self._taken else None
         make_folder(self.folder)
         write_bytes(self.folder / name, content)
+        return self.folder / name
 
 
 def _looks_like_dicom(path: Path) -> bool:

@@ -188,7 +188,9 @@ def run_on_dask(
     running: dict[Any, Job] = {}
     with client, JobQueue(address) as queue:
         while not stop.is_set() if stop is not None else queue.unfinished():
-            room = max(sum(client.ncores().values()), 1) + 1
+            cores = sum(client.ncores().values())
+            # One more than can be done at once; nothing where nobody works: a wait must not cost attempts.
+            room = cores + 1 if cores else 0
             while len(running) < room:
                 job = queue.take(name)
                 if job is None:

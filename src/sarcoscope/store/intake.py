@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from pydicom.dataset import Dataset
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -82,7 +83,7 @@ def take_in(
     with store.work_folder() as folder, store.mapping(centre_code, project_code) as mapping:
         out = folder / "deidentified"
         report = deidentify_folder(source, out, mapping, choices, progress)
-        found = [_stored(store, out, study) for study in report.studies]
+        found = [_stored(store, study) for study in report.studies]
     store.files.settle({i.sha256 for f in found for s in f.series for i in s.images})
     taken = Taken(report)
     with store.database.writing() as session:
@@ -95,26 +96,26 @@ def take_in(
     return taken
 
 
-def _stored(store: Store, out: Path, report: StudyReport) -> _NewStudy:
+def _stored(store: Store, report: StudyReport) -> _NewStudy:
     """The files of one study, in the file store."""
     new = _NewStudy(report)
-    for uid in report.series:
-        series = None
-        for path in sorted((out / report.pseudonym / report.study / uid).glob("*.dcm")):
-            header = read_header(path)
-            if header is None:
-                continue
-            if series is None:
-                series = _NewSeries(
-                    uid, text_of(header, "Modality"), text_of(header, "SeriesDescription")[:200]
-                )
-                new.series.append(series)
-                new.day = new.day or _day(text_of(header, "StudyDate"))
-                new.description = new.description or text_of(header, "StudyDescription")[:200]
-                new.body = _completed(new.body, header_body(header))
+    for uid, images in report.files.items():
+        series = _series(new, uid, next(iter(images.values())))
+        for sop, path in images.items():
             size = path.stat().st_size
-            series.images.append(_NewImage(text_of(header, "SOPInstanceUID"), store.files.adopt(path), size))
+            series.images.append(_NewImage(sop, store.files.adopt(path), size))
     return new
+
+
+def _series(new: _NewStudy, uid: str, path: Path) -> _NewSeries:
+    """A series of a new study, as the header of one of its images describes it."""
+    header = read_header(path) or Dataset()
+    series = _NewSeries(uid, text_of(header, "Modality"), text_of(header, "SeriesDescription")[:200])
+    new.series.append(series)
+    new.day = new.day or _day(text_of(header, "StudyDate"))
+    new.description = new.description or text_of(header, "StudyDescription")[:200]
+    new.body = _completed(new.body, header_body(header))
+    return series
 
 
 def _completed(known: HeaderBody, more: HeaderBody) -> HeaderBody:
