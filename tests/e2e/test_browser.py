@@ -230,12 +230,39 @@ def test_6_korean_dark_and_tablet(page: Page) -> None:
     page.get_by_label("언어").select_option("en")
 
 
-def test_7_administration_and_account(page: Page) -> None:
+def test_7_body_values_from_a_table(page: Page) -> None:
+    page.get_by_role("link", name="Upload").first.click()
+    rows = b"patient_id,date,height_cm,weight_kg\nH-20251,2025-01-02,174,71\nnobody,2025-01-02,170,70\n"
+    page.get_by_label("Choose a table").set_input_files(
+        {"name": "body.csv", "mimeType": "text/csv", "buffer": rows}
+    )
+    expect(page.get_by_text("1 rows of 1 people can be taken.")).to_be_visible()
+    expect(page.get_by_text("nobody here has this number")).to_be_visible()
+    shot(page, "10_body_table")
+    check_access(page)
+    page.get_by_role("button", name="Keep these values").click()
+    expect(page.get_by_text("1 results are judged again", exact=False)).to_be_visible()
+
+
+def test_8_administration_and_account(page: Page) -> None:
     page.get_by_role("link", name="Administration").click()
-    for tab in ("Users", "Projects", "Centres", "Jobs", "Audit log", "References", "Models", "Disk and time"):
+    tabs = (
+        "Users",
+        "Projects",
+        "Centres",
+        "Jobs",
+        "Audit log",
+        "References",
+        "Models",
+        "Sharing",
+        "Disk and time",
+    )
+    for tab in tabs:
         page.get_by_role("tab", name=tab).click()
         page.wait_for_load_state("networkidle")
-        shot(page, f"10_admin_{tab.lower().replace(' ', '_')}")
+        for closed in page.locator("details:not([open]) > summary", has_text="rules").all():
+            closed.click()
+        shot(page, f"11_admin_{tab.lower().replace(' ', '_')}")
         check_access(page)
     page.get_by_role("tab", name="Users").click()
     page.get_by_label("User name").fill("reader1")

@@ -180,13 +180,14 @@ def run_on_dask(
         from distributed import Client
     except ImportError as error:
         raise SettingError("For --scheduler install the extra: pip install 'sarcoscope[dask]'.") from error
-    name = f"dask:{os.getpid()}:{uuid.uuid4().hex[:6]}"
+    name = f"{_name(os.getpid())}dask-{uuid.uuid4().hex[:6]}"
     try:
         client: Any = Client(scheduler, timeout=10)  # type: ignore[no-untyped-call]
     except (OSError, TimeoutError, ValueError) as error:
         raise NetworkError(f"The Dask scheduler at {scheduler} does not answer.") from error
     running: dict[Any, Job] = {}
     with client, JobQueue(address) as queue:
+        _release_dead(queue)
         while not stop.is_set() if stop is not None else queue.unfinished():
             cores = sum(client.ncores().values())
             # One more than can be done at once; nothing where nobody works: a wait must not cost attempts.
