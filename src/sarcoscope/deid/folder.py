@@ -313,12 +313,12 @@ class _Work:
         if "clean_faces" in self.choices.profile.options and self.choices.face_finder is not None:
             found = self.choices.face_finder([e.path for e in entries])
             faces = found if found is not None else frozenset(e.sop for e in entries)
-        # Committed together before they are written; others use the mapping between the groups.
         once: dict[str, _Entry] = {}
         for entry in entries:
             once.setdefault(entry.sop or str(entry.path), entry)
         left = list(once.values())
         while left:
+            # UIDs are committed before their images are written; others use the mapping between the groups.
             group, left = left[:_TOGETHER], left[_TOGETHER:]
             with self.mapping.transaction():
                 made = [self._image(e, study, person) for e in group if not self._is_face(e, faces)]

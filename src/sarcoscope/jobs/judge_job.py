@@ -123,8 +123,3 @@ def keep_judged(
             session, study, run, content, {**kept, **fresh}, references=asked, segmentation_id=mask
         )
     return {"references": asked, "protocol": protocol_now, "moved": protocol_now != before}
-
-
-def do_judgement(payload: Mapping[str, Any], store: Store) -> None:
-    """A job that only judges again (body values came in)."""
-    keep_judged(store, payload["study"], payload["job"])

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from sarcoscope.errors import NotFoundError
 from sarcoscope.jobs.given import given_body
-from sarcoscope.jobs.judge_job import do_judgement
+from sarcoscope.jobs.judge_job import keep_judged
 from sarcoscope.jobs.queue import new_job
 from sarcoscope.jobs.workers import run_on_dask, run_workers
 from sarcoscope.progress import Progress
@@ -76,10 +76,10 @@ def _store(data: str, address: str) -> Store:
 
 
 def do_stored_study(payload: Mapping[str, Any], report: Progress) -> None:
-    """Analyse one stored study (the handler of the platform's workers)."""
+    """Analyse one stored study, or judge it again (the handler of the platform's workers)."""
     store = _store(payload["data"], payload["database"])
     if payload.get("judge"):
-        do_judgement(payload, store)
+        keep_judged(store, payload["study"], payload["job"])
         return
     with store.work_folder() as folder:
         with store.database.reading() as session:

@@ -106,7 +106,7 @@ def _lives(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass  # it lives, as another user's
     return True
 
 

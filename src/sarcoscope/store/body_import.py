@@ -206,12 +206,13 @@ def _matched(
     if text and day is None:
         return BodyRow(line, "no_date", columns.known["day"], pseudonyms[0])
     person = people[pseudonyms[0]]
-    away = [(day - other).days for other in days[person] if day and other] if person in days else []
+    studied = days.get(person, [])
+    away = [(day - other).days for other in studied if day and other]
     return BodyRow(
         line,
         pseudonym=pseudonyms[0],
         person=person,
-        studies=len(days.get(person, ())),
+        studies=len(studied),
         days=min(away, key=abs, default=None),
         day=day,
         height_cm=values.get("height_cm"),

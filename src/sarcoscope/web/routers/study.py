@@ -306,7 +306,7 @@ def set_judged(
 def _keep(access: Access, number: int, references: list[str] | None, protocol: str | None) -> None:
     chosen = keep_judged(access.store, number, f"judged-{uuid.uuid4().hex}", references, protocol)
     with access.store.database.writing() as session:
-        access.audit(session, "judge", session.get_one(Study, number), **chosen)
+        access.audit(session, "judge", access.study(session, number, "annotator"), **chosen)
 
 
 @router.get("/report", response_class=Response, responses=_PDF)
