@@ -80,16 +80,20 @@ def _masks(grey: NDArray[Any], sensitive: bool) -> Iterator[NDArray[np.bool_]]:
     low, high = int(grey.min()), int(grey.max())
     if high <= low or high - low > 200_000:
         return
-    counts = np.bincount((grey.astype(np.int64) - low).ravel()).astype(np.float64)
+    values = grey.astype(np.intp)
+    values -= low
+    counts = np.bincount(values.ravel()).astype(np.float64)
     around = ndimage.median_filter(counts, size=41, mode="nearest")
     most = _LARGEST_SHARE * grey.size
     fewest = _FEWEST_SENSITIVE if sensitive else _FEWEST_PIXELS
     common = (counts >= fewest) & (counts <= most) & (counts > _COMMONER * (around + 1.0))
     common[0] = False
-    values = sorted((int(v) for v in np.flatnonzero(common)), key=lambda v: -counts[v])[:_MOST_VALUES]
-    ground = int(np.median(grey[0])), int(np.median(grey[grey > low])) if (grey > low).any() else low
-    for value in dict.fromkeys((*values, high - low)) if sensitive else values:
-        written = low + int(value)
+    chosen = sorted((int(v) for v in np.flatnonzero(common)), key=lambda v: -counts[v])[:_MOST_VALUES]
+    if sensitive:
+        chosen = list(dict.fromkeys((*chosen, high - low)))
+    ground = (int(np.median(grey[0])), int(np.median(grey[grey > low]))) if chosen else ()
+    for value in chosen:
+        written = low + value
         yield grey == written
         # Smoothed letters: their rims lie between the ground and the value.
         for under in ground:
@@ -101,6 +105,10 @@ def _masks(grey: NDArray[Any], sensitive: bool) -> Iterator[NDArray[np.bool_]]:
 
 
 def _pieces(mask: NDArray[np.bool_]) -> list[_Piece]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return []
+    mask = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     labels, count = ndimage.label(mask, np.ones((3, 3), int))
     if count > 20_000:
         return []
@@ -113,7 +121,8 @@ def _pieces(mask: NDArray[np.bool_]) -> list[_Piece]:
     renumbered[numbers] = np.arange(1, len(numbers) + 1)
     found = []
     for k, where in zip(numbers, ndimage.find_objects(renumbered[labels]), strict=True):
-        piece = _Piece(where[0].start, where[0].stop, where[1].start, where[1].stop)
+        (top, bottom), (left, right) = ((w.start, w.stop) for w in where)
+        piece = _Piece(rows[0] + top, rows[0] + bottom, columns[0] + left, columns[0] + right)
         width = piece.right - piece.left
         fill = sizes[k] / (piece.height * width)
         if not _LETTER_PX[0] <= piece.height <= _LETTER_PX[1] or width > 4 * piece.height:

@@ -21,8 +21,9 @@ from sqlalchemy import select
 
 from sarcoscope.errors import InputError, NotFoundError, StorageError
 from sarcoscope.store.intake import remove_upload
+from sarcoscope.store.store import Store
 from sarcoscope.store.tables import Centre, Project, Upload, User
-from sarcoscope.web.access import Access, AccessDep
+from sarcoscope.web.access import AccessDep, SignedDep, StoreDep
 from sarcoscope.web.intake import Intake
 from sarcoscope.web.problems import TooLargeError
 from sarcoscope.web.scope import Code, place
@@ -86,16 +87,16 @@ def open_upload(given: Destination, access: AccessDep) -> UploadEntry:
     return entry
 
 
-def _own(access: Access, upload: str, *states: str) -> Upload:
+def _own(store: Store, user: User, upload: str, *states: str) -> Upload:
     """An upload of the user's.
 
     Raises:
         NotFoundError: there is none.
         InputError: it is in another state.
     """
-    with access.store.database.reading() as session:
+    with store.database.reading() as session:
         row = session.get(Upload, upload)
-        if row is None or row.user_id != access.user.id:
+        if row is None or row.user_id != user.id:
             raise NotFoundError("You have no such upload.")
         session.expunge(row)
     if states and row.state not in states:
@@ -125,7 +126,8 @@ def _file_name(name: str) -> str:
 async def put_file(
     upload: UploadId,
     request: Request,
-    access: AccessDep,
+    store: StoreDep,
+    who: SignedDep,
     name: Annotated[str, Query(min_length=1, max_length=1000, examples=["CT/IM0001.dcm"])],
     offset: Annotated[int, Query(ge=0, le=MOST_BYTES, description="Where this part begins.")] = 0,
 ) -> Part:
@@ -134,8 +136,8 @@ async def put_file(
     The name tells files apart and is not kept. Number the files (``0.dcm``, ``1.dcm``, …): then the report
     says which of them were refused and why (``not_taken``).
     """
-    await to_thread.run_sync(_own, access, upload, "open")
-    folder = access.store.upload_folder(upload)
+    await to_thread.run_sync(_own, store, who.user, upload, "open")
+    folder = store.upload_folder(upload)
     if int(request.headers.get("Content-Length") or 0) > MOST_PART:
         raise TooLargeError("A part is at most 64 MB.")
     blocks: list[bytes] = []
@@ -180,7 +182,7 @@ def get_file(
     name: Annotated[str, Query(min_length=1, max_length=1000, examples=["CT/IM0001.dcm"])],
 ) -> Part:
     """How much of a file has arrived, to go on after a lost connection."""
-    _own(access, upload)
+    _own(access.store, access.user, upload)
     path = access.store.upload_folder(upload) / _file_name(name)
     return Part(name=name, received=path.stat().st_size if path.exists() else 0)
 
@@ -193,7 +195,7 @@ def finish_upload(
     wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the end.")] = 0,
 ) -> UploadEntry:
     """Have the files de-identified and stored; the originals are removed afterwards."""
-    _own(access, upload, "open", "taking", "done", "failed")
+    _own(access.store, access.user, upload, "open", "taking", "done", "failed")
     with access.store.database.writing() as session:
         row = session.get_one(Upload, upload, with_for_update=True)
         started = row.state == "open"
@@ -211,7 +213,7 @@ def finish_upload(
 @router.get("/uploads/{upload}")
 def show_upload(upload: UploadId, access: AccessDep) -> UploadEntry:
     """What became of an upload."""
-    row = _own(access, upload)
+    row = _own(access.store, access.user, upload)
     folder = access.store.upload_folder(upload)
     sizes = [p.stat().st_size for p in folder.iterdir()] if row.state == "open" and folder.exists() else []
     with access.store.database.reading() as session:
@@ -252,7 +254,7 @@ def list_uploads(access: AccessDep) -> list[UploadEntry]:
 @router.delete("/uploads/{upload}", status_code=204)
 def remove(upload: UploadId, access: AccessDep) -> None:
     """Give an upload up: its files are removed."""
-    _own(access, upload, "open", "failed", "done")
+    _own(access.store, access.user, upload, "open", "failed", "done")
     remove_upload(access.store, upload)
     with access.store.database.writing() as session:
         row = session.get(Upload, upload)
