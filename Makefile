@@ -29,7 +29,7 @@ $(PAGES): frontend/node_modules/.ready $(shell find frontend/src frontend/index.
 	@touch $@
 
 test: check tools pages
-	$(BIN)/python -m pytest -n auto --ignore tests/e2e
+	$(BIN)/python -m pytest -n auto --dist loadfile --ignore tests/e2e
 	$(BIN)/python -m pytest tests/e2e
 
 # What the tests need of Debian: independent DICOM programs, a PostgreSQL server, a browser.

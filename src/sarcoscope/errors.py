@@ -12,6 +12,7 @@
     │   ├── SettingError            an unknown protocol, reference, level, policy or model
     │   ├── AccessError             not signed in, or no right to it
     │   ├── MappingError            the mapping of pseudonyms is missing, damaged or locked by another key
+    │   ├── ConflictError           somebody else changed it meanwhile
     │   ├── IdentityError           two identities do not agree, or identity would leave where it must not
     │   └── ModelError              a model package that is missing, damaged or does not fit
     └── RetriableError              the same call may succeed later
@@ -68,6 +69,19 @@ class AccessError(PermanentError):
 
 class MappingError(PermanentError):
     """The mapping of pseudonyms is missing, damaged, or its key is another's."""
+
+
+class ConflictError(PermanentError):
+    """Somebody else changed meanwhile what is to be changed.
+
+    Args:
+        text: the sentence.
+        newer: number of the version that is there now.
+    """
+
+    def __init__(self, text: str, newer: int | None = None) -> None:
+        super().__init__(text)
+        self.newer = newer
 
 
 class IdentityError(PermanentError):

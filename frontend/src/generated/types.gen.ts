@@ -367,6 +367,38 @@ export type Destination = {
 };
 
 /**
+ * Difference
+ *
+ * Two versions of a mask.
+ */
+export type Difference = {
+    /**
+     * Version
+     */
+    version: number;
+    /**
+     * Other
+     */
+    other: number;
+    /**
+     * Slices
+     *
+     * Slices that differ.
+     */
+    slices: Array<number>;
+    /**
+     * Pixels
+     *
+     * Pixels that differ.
+     */
+    pixels: number;
+    /**
+     * Tissues
+     */
+    tissues: Array<TissueDifference>;
+};
+
+/**
  * Disease
  *
  * The disease group of a study.
@@ -479,6 +511,38 @@ export type Language = {
 };
 
 /**
+ * LevelEntry
+ *
+ * The slices of a level.
+ */
+export type LevelEntry = {
+    /**
+     * Level
+     */
+    level: string;
+    /**
+     * Index Low
+     */
+    index_low: number;
+    /**
+     * Index High
+     */
+    index_high: number;
+    /**
+     * Confidence
+     */
+    confidence: number;
+    /**
+     * Complete
+     */
+    complete: boolean;
+    /**
+     * Runner Up
+     */
+    runner_up: string | null;
+};
+
+/**
  * MaskVersion
  *
  * A version of the mask.
@@ -493,6 +557,10 @@ export type MaskVersion = {
      */
     reader: string;
     /**
+     * By Hand
+     */
+    by_hand: boolean;
+    /**
      * Reason
      */
     reason: string;
@@ -504,6 +572,10 @@ export type MaskVersion = {
      * Made
      */
     made: string;
+    /**
+     * Slices
+     */
+    slices: number;
 };
 
 /**
@@ -635,6 +707,36 @@ export type ModelEntry = {
 };
 
 /**
+ * Move
+ *
+ * A range of a level, as a reader sees it.
+ */
+export type Move = {
+    /**
+     * Level
+     */
+    level: string;
+    /**
+     * Index Low
+     */
+    index_low: number;
+    /**
+     * Index High
+     */
+    index_high: number;
+    /**
+     * Renumber
+     *
+     * The other names move along: the numbering was wrong.
+     */
+    renumber?: boolean;
+    /**
+     * Reason
+     */
+    reason: string;
+};
+
+/**
  * NewToken
  *
  * A token that was just made.
@@ -688,6 +790,56 @@ export type NewUser = {
      * To be changed at the first sign-in; shown once.
      */
     password: string;
+};
+
+/**
+ * Numbers
+ *
+ * What the unsaved masks would give; fields are those of ``result.json``.
+ */
+export type Numbers = {
+    /**
+     * Slices
+     *
+     * The changed slices.
+     */
+    slices: Array<{
+        [key: string]: unknown;
+    }>;
+    /**
+     * Measurements
+     */
+    measurements: Array<{
+        [key: string]: unknown;
+    }>;
+    /**
+     * Indices
+     */
+    indices: Array<{
+        [key: string]: unknown;
+    }>;
+    /**
+     * Diagnosis
+     */
+    diagnosis: Array<{
+        [key: string]: unknown;
+    }>;
+};
+
+/**
+ * OtherReader
+ *
+ * Somebody else with unsaved work on the study.
+ */
+export type OtherReader = {
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Touched
+     */
+    touched: string;
 };
 
 /**
@@ -755,7 +907,13 @@ export type Processing = {
     /**
      * Protocol
      */
-    protocol?: 'range' | 'mid' | 'inferior-endplate' | 'two-adjacent' | null;
+    protocol?: 'range' | 'mid' | 'inferior-endplate' | 'two-adjacent' | 'slice' | null;
+    /**
+     * Slice Index
+     *
+     * For the protocol 'slice'.
+     */
+    slice_index?: number | null;
     /**
      * References
      */
@@ -768,6 +926,12 @@ export type Processing = {
      * Series Uid
      */
     series_uid?: string | null;
+    /**
+     * Scratch
+     *
+     * Leave the readers' corrections aside; they stay in the history.
+     */
+    scratch?: boolean;
 };
 
 /**
@@ -857,6 +1021,18 @@ export type ProjectEntry = {
 };
 
 /**
+ * Queued
+ *
+ * The job that computes what follows.
+ */
+export type Queued = {
+    /**
+     * Job
+     */
+    job: string;
+};
+
+/**
  * ReferenceEntry
  *
  * A reference set.
@@ -898,6 +1074,24 @@ export type ReferenceEntry = {
      * Indices
      */
     indices: Array<string>;
+};
+
+/**
+ * Restoring
+ *
+ * An earlier version made the one that counts.
+ */
+export type Restoring = {
+    /**
+     * Reason
+     */
+    reason: string;
+    /**
+     * Base
+     *
+     * The version that counts now.
+     */
+    base: number | null;
 };
 
 /**
@@ -1080,6 +1274,36 @@ export type Run = {
 };
 
 /**
+ * Saving
+ *
+ * A save of one's draft.
+ */
+export type Saving = {
+    /**
+     * Reason
+     */
+    reason: string;
+    /**
+     * Base
+     *
+     * The version that the work began from.
+     */
+    base: number | null;
+    /**
+     * Over
+     *
+     * A newer version of somebody else's that was looked at.
+     */
+    over?: number | null;
+    /**
+     * Key
+     *
+     * A new word for every save.
+     */
+    key: string;
+};
+
+/**
  * SeriesEntry
  *
  * A series of the study.
@@ -1251,6 +1475,65 @@ export type Tile = {
 };
 
 /**
+ * TissueDifference
+ *
+ * Two versions, one tissue.
+ */
+export type TissueDifference = {
+    /**
+     * Tissue
+     */
+    tissue: string;
+    /**
+     * Area Cm2
+     *
+     * Mean over the slices of either version.
+     */
+    area_cm2: number;
+    /**
+     * Other Cm2
+     */
+    other_cm2: number;
+    /**
+     * Dice
+     */
+    dice: number | null;
+};
+
+/**
+ * TissueEntry
+ *
+ * A label.
+ */
+export type TissueEntry = {
+    /**
+     * Value
+     */
+    value: number;
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Colour
+     */
+    colour: [
+        number,
+        number,
+        number
+    ];
+    /**
+     * Band
+     *
+     * HU limits of the tissue, both included.
+     */
+    band: [
+        number,
+        number
+    ];
+};
+
+/**
  * TokenEntry
  *
  * A token, without its secret.
@@ -1390,6 +1673,124 @@ export type View = {
     content: {
         [key: string]: unknown;
     };
+};
+
+/**
+ * ViewerPage
+ *
+ * What a viewer needs before the pixels.
+ */
+export type ViewerPage = {
+    /**
+     * Pseudonym
+     */
+    pseudonym: string;
+    /**
+     * Shape
+     *
+     * Slices, rows, columns; slice 0 is the most inferior.
+     */
+    shape: [
+        number,
+        number,
+        number
+    ];
+    /**
+     * Spacing Mm
+     *
+     * Between slices, rows, columns.
+     */
+    spacing_mm: [
+        number,
+        number,
+        number
+    ];
+    /**
+     * Direction
+     *
+     * Unit vectors of x, y and z as columns (LPS).
+     */
+    direction: Array<Array<number>>;
+    /**
+     * Slice Positions Mm
+     *
+     * LPS of the centre of the first pixel of every slice.
+     */
+    slice_positions_mm: Array<[
+        number,
+        number,
+        number
+    ]>;
+    /**
+     * Z Mm
+     */
+    z_mm: Array<number>;
+    /**
+     * Levels
+     */
+    levels: Array<LevelEntry>;
+    /**
+     * Measured
+     *
+     * Levels that were measured.
+     */
+    measured: Array<string>;
+    /**
+     * Indices
+     *
+     * Slices of the first measurement.
+     */
+    indices: Array<number>;
+    /**
+     * Protocol
+     */
+    protocol: string;
+    /**
+     * Tissues
+     */
+    tissues: Array<TissueEntry>;
+    /**
+     * Versions
+     *
+     * Newest first.
+     */
+    versions: Array<MaskVersion>;
+    /**
+     * Shown
+     *
+     * The version that counts.
+     */
+    shown: number | null;
+    /**
+     * Analysed
+     *
+     * The version that the result rests on.
+     */
+    analysed: number | null;
+    /**
+     * Status
+     *
+     * State of the newest job.
+     */
+    status: string;
+    /**
+     * Draft
+     *
+     * Slices of one's unsaved work; null: there is none.
+     */
+    draft: number | null;
+    /**
+     * Draft Base
+     */
+    draft_base: number | null;
+    /**
+     * Others
+     */
+    others: Array<OtherReader>;
+    /**
+     * Can Edit
+     */
+    can_edit: boolean;
 };
 
 export type EndSessionData = {
@@ -3569,6 +3970,808 @@ export type DownloadResponses = {
      */
     200: unknown;
 };
+
+export type ShowViewerData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query?: never;
+    url: '/api/v1/studies/{number}/viewer';
+};
+
+export type ShowViewerErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type ShowViewerResponses = {
+    /**
+     * Successful Response
+     */
+    200: ViewerPage;
+};
+
+export type ShowViewerResponse = ShowViewerResponses[keyof ShowViewerResponses];
+
+export type VolumeSlicesData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query: {
+        /**
+         * Low
+         */
+        low: number;
+        /**
+         * Count
+         */
+        count?: number;
+    };
+    url: '/api/v1/studies/{number}/volume';
+};
+
+export type VolumeSlicesErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type VolumeSlicesResponses = {
+    /**
+     * Successful Response
+     */
+    200: Blob | File;
+};
+
+export type VolumeSlicesResponse = VolumeSlicesResponses[keyof VolumeSlicesResponses];
+
+export type MaskSlicesData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+        /**
+         * Version
+         */
+        version: number;
+    };
+    query?: never;
+    url: '/api/v1/studies/{number}/masks/{version}';
+};
+
+export type MaskSlicesErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type MaskSlicesResponses = {
+    /**
+     * Successful Response
+     */
+    200: Blob | File;
+};
+
+export type MaskSlicesResponse = MaskSlicesResponses[keyof MaskSlicesResponses];
+
+export type SelectedImagesData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query: {
+        /**
+         * Low
+         */
+        low: number;
+        /**
+         * High
+         */
+        high: number;
+    };
+    url: '/api/v1/studies/{number}/slices.zip';
+};
+
+export type SelectedImagesErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type SelectedImagesResponses = {
+    /**
+     * Successful Response
+     */
+    200: Blob | File;
+};
+
+export type SelectedImagesResponse = SelectedImagesResponses[keyof SelectedImagesResponses];
+
+export type SelectedSegmentationData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query: {
+        /**
+         * Low
+         */
+        low: number;
+        /**
+         * High
+         */
+        high: number;
+        /**
+         * Version
+         */
+        version?: number | null;
+    };
+    url: '/api/v1/studies/{number}/segmentation.dcm';
+};
+
+export type SelectedSegmentationErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type SelectedSegmentationResponses = {
+    /**
+     * Successful Response
+     */
+    200: unknown;
+};
+
+export type PutDraftData = {
+    body?: Blob | File;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+        /**
+         * Index
+         */
+        index: number;
+    };
+    query?: {
+        /**
+         * Base
+         *
+         * The version that the work began from; none: no mask.
+         */
+        base?: number | null;
+    };
+    url: '/api/v1/studies/{number}/draft/{index}';
+};
+
+export type PutDraftErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type PutDraftResponses = {
+    /**
+     * Successful Response
+     */
+    200: Numbers;
+};
+
+export type PutDraftResponse = PutDraftResponses[keyof PutDraftResponses];
+
+export type DropDraftData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query?: never;
+    url: '/api/v1/studies/{number}/draft';
+};
+
+export type DropDraftErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type DropDraftResponses = {
+    /**
+     * Successful Response
+     */
+    204: void;
+};
+
+export type DropDraftResponse = DropDraftResponses[keyof DropDraftResponses];
+
+export type ShowDraftData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query?: never;
+    url: '/api/v1/studies/{number}/draft';
+};
+
+export type ShowDraftErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type ShowDraftResponses = {
+    /**
+     * Successful Response
+     */
+    200: Blob | File;
+};
+
+export type ShowDraftResponse = ShowDraftResponses[keyof ShowDraftResponses];
+
+export type DraftNumbersData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query?: never;
+    url: '/api/v1/studies/{number}/draft/numbers';
+};
+
+export type DraftNumbersErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type DraftNumbersResponses = {
+    /**
+     * Successful Response
+     */
+    200: Numbers;
+};
+
+export type DraftNumbersResponse = DraftNumbersResponses[keyof DraftNumbersResponses];
+
+export type SaveMaskData = {
+    body: Saving;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query?: never;
+    url: '/api/v1/studies/{number}/masks';
+};
+
+export type SaveMaskErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type SaveMaskResponses = {
+    /**
+     * Successful Response
+     */
+    201: MaskVersion;
+};
+
+export type SaveMaskResponse = SaveMaskResponses[keyof SaveMaskResponses];
+
+export type RestoreMaskData = {
+    body: Restoring;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+        /**
+         * Version
+         */
+        version: number;
+    };
+    query?: never;
+    url: '/api/v1/studies/{number}/masks/{version}/restore';
+};
+
+export type RestoreMaskErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type RestoreMaskResponses = {
+    /**
+     * Successful Response
+     */
+    201: MaskVersion;
+};
+
+export type RestoreMaskResponse = RestoreMaskResponses[keyof RestoreMaskResponses];
+
+export type DifferenceData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+        /**
+         * Version
+         */
+        version: number;
+    };
+    query: {
+        /**
+         * Other
+         */
+        other: number;
+    };
+    url: '/api/v1/studies/{number}/masks/{version}/difference';
+};
+
+export type DifferenceErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type DifferenceResponses = {
+    /**
+     * Successful Response
+     */
+    200: Difference;
+};
+
+export type DifferenceResponse = DifferenceResponses[keyof DifferenceResponses];
+
+export type ImportMaskData = {
+    body?: Blob | File;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query: {
+        /**
+         * Kind
+         *
+         * DICOM SEG or RTSTRUCT, or NIfTI.
+         */
+        kind: 'dicom' | 'nifti';
+        /**
+         * Reason
+         */
+        reason: string;
+        /**
+         * Base
+         *
+         * The version that the work began from; none: no mask.
+         */
+        base?: number | null;
+    };
+    url: '/api/v1/studies/{number}/masks/import';
+};
+
+export type ImportMaskErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type ImportMaskResponses = {
+    /**
+     * Successful Response
+     */
+    201: MaskVersion;
+};
+
+export type ImportMaskResponse = ImportMaskResponses[keyof ImportMaskResponses];
+
+export type CorrectLevelData = {
+    body: Move;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query?: never;
+    url: '/api/v1/studies/{number}/levels';
+};
+
+export type CorrectLevelErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type CorrectLevelResponses = {
+    /**
+     * Successful Response
+     */
+    202: Queued;
+};
+
+export type CorrectLevelResponse = CorrectLevelResponses[keyof CorrectLevelResponses];
 
 export type CentresData = {
     body?: never;

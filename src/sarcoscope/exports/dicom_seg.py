@@ -53,6 +53,7 @@ def make_seg(
     segments: Sequence[SegmentKind] | None = None,
     kind: str = "binary",
     description: str = "Sarcoscope tissue masks",
+    corrected: bool = False,
 ) -> Segmentation:
     """A Segmentation object of a mask.
 
@@ -64,6 +65,7 @@ def make_seg(
         segments: meaning of the values; tissues by default.
         kind: one of :data:`SEG_KINDS`.
         description: series description.
+        corrected: a reader corrected what the models drew.
 
     Raises:
         SettingError: an unknown kind, or a mask without any pixel.
@@ -82,6 +84,8 @@ def make_seg(
         numbered[frames == segment.value] = number
     made = algorithm(models, "masks") if models else None
     method = SegmentAlgorithmTypeValues.AUTOMATIC if models else SegmentAlgorithmTypeValues.MANUAL
+    if models and corrected:
+        method = SegmentAlgorithmTypeValues.SEMIAUTOMATIC
     descriptions = [
         SegmentDescription(
             segment_number=number,

@@ -47,7 +47,7 @@ def result_dict(record: StudyRecord, sets: Mapping[str, ReferenceSet]) -> Json:
         "schema": SCHEMA_VERSION,
         "series": series_dict(record.series),
         "levels": levels_list(record),
-        "slices": [_slice(s) for s in record.slices],
+        "slices": [slice_dict(s) for s in record.slices],
         "measurements": [_measurement(m) for m in record.measurements],
         "body": _body(record.body),
         "indices": [
@@ -155,7 +155,8 @@ def _tissue(measure: TissueMeasure, *, whole: bool) -> Json:
     return out
 
 
-def _slice(measure: SliceMeasure) -> Json:
+def slice_dict(measure: SliceMeasure) -> Json:
+    """An entry of ``slices``."""
     return {
         "index": measure.index,
         "level": measure.level,

@@ -103,7 +103,7 @@ def keep_judged(
         old = {o.name: (o.sha256, o.size) for o in analysis.outputs}
         pages = {name: found.report(session, store, language) for name, language in _REPORTS}
         asked = references if references is not None else analysis.references
-        mask, before = analysis.segmentation_id, analysis.protocol
+        mask, before, moved = analysis.segmentation_id, analysis.protocol, analysis.correction_id
     content, protocol_now = found.as_dict(), found.record.provenance.protocol
     with store.work_folder() as folder:
         write_levels(found.record, folder / "levels.csv")
@@ -120,6 +120,14 @@ def keep_judged(
         if study is None:
             raise NotFoundError("The study was deleted.")
         record_analysis(
-            session, study, run, content, {**kept, **fresh}, references=asked, segmentation_id=mask
+            session,
+            study,
+            run,
+            content,
+            {**kept, **fresh},
+            references=asked,
+            segmentation_id=mask,
+            correction_id=moved,
+            judged=True,
         )
     return {"references": asked, "protocol": protocol_now, "moved": protocol_now != before}

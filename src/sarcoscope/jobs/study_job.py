@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from sarcoscope.errors import NotFoundError
+from sarcoscope.jobs.corrections import Standing, correction_of, standing
 from sarcoscope.jobs.given import given_body
 from sarcoscope.jobs.judge_job import keep_judged
 from sarcoscope.jobs.queue import new_job
@@ -21,8 +22,10 @@ from sarcoscope.progress import Progress
 from sarcoscope.store.intake import lay_out
 from sarcoscope.store.results import body_of, drop_unkept, record_analysis, store_outputs
 from sarcoscope.store.store import Store
-from sarcoscope.store.tables import Project, Study
+from sarcoscope.store.tables import Analysis, Project, Study
+from sarcoscope.store.volumes import keep_volume
 from sarcoscope.study import AnalysisSettings, StudyResult, analyze
+from sarcoscope.study.correct import Correction
 
 log = logging.getLogger(__name__)
 
@@ -87,13 +90,31 @@ def do_stored_study(payload: Mapping[str, Any], report: Progress) -> None:
             if study is None:
                 raise NotFoundError("The study was deleted.")
             project = session.get_one(Project, study.project_id)
-            settings = _settings(project, payload["choices"], folder)
+            choices = payload["choices"]
+            before = standing(session, study)
+            correction = None if choices.get("scratch") else correction_of(session, store, study)
+            if correction is not None and study.analysis_id is not None:
+                choices = _as_before(session.get_one(Analysis, study.analysis_id), choices)
+            keeps_all = project.keeps != "slices"
+            settings = _settings(project, choices, folder)
             body = given_body(body_of(session, study))
             lay_out(store, study, folder / "images")
-        result = analyze(folder / "images", body=body, settings=settings, progress=report)
+        result = analyze(
+            folder / "images", body=body, settings=settings, progress=report, correction=correction
+        )
+        if keeps_all:
+            keep_volume(store, payload["study"], result.volume)
         outputs = _write(result, folder / "out", report)
         kept = store_outputs(store, outputs)
-        _write_down(store, payload, result, kept, settings)
+        _write_down(store, payload, result, kept, settings, before, correction)
+
+
+def _as_before(analysis: Analysis, choices: Mapping[str, Any]) -> dict[str, Any]:
+    """The choices of the result that is corrected, where nothing else is asked."""
+    known: dict[str, Any] = {"references": analysis.references, "series_uid": analysis.series_uid or None}
+    if analysis.protocol != "slice":
+        known["protocol"] = analysis.protocol
+    return {**known, **choices}
 
 
 def _settings(project: Project, choices: Mapping[str, Any], folder: Path) -> AnalysisSettings:
@@ -107,6 +128,7 @@ def _settings(project: Project, choices: Mapping[str, Any], folder: Path) -> Ana
         references=tuple(choices.get("references") or project.references),
         series_policy=policy,
         series_uid=choices.get("series_uid"),
+        slice_index=choices.get("slice_index"),
         fluid=bool(choices.get("fluid", False)),
     )
 
@@ -128,6 +150,8 @@ def _write_down(
     result: StudyResult,
     outputs: Mapping[str, tuple[str, int]],
     settings: AnalysisSettings,
+    before: Standing,
+    correction: Correction | None,
 ) -> None:
     content = result.as_dict()
     images = {
@@ -137,8 +161,22 @@ def _write_down(
         study = session.get(Study, payload["study"], with_for_update=True)
         if study is None:
             raise NotFoundError("The study was deleted.")
+        if standing(session, study) != before:
+            # A reader corrected it meanwhile: the job of that correction says what holds.
+            return
+        # Slices that a model has added to a reader's make a new version.
+        covered = set(result.mask.indices) if result.mask is not None else set()
+        same = correction is not None and covered == set(correction.indices)
         done = record_analysis(
-            session, study, payload["job"], content, outputs, references=list(settings.references)
+            session,
+            study,
+            payload["job"],
+            content,
+            outputs,
+            references=list(settings.references),
+            segmentation_id=before.segmentation_id if same else None,
+            parent_id=before.segmentation_id if correction is not None else None,
+            correction_id=before.correction_id,
         )
         if done is None:
             return

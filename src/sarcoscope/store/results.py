@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from sarcoscope.errors import NotFoundError
@@ -17,8 +17,10 @@ from sarcoscope.store.tables import (
     Audit,
     BodyValues,
     DiagnosisRow,
+    Draft,
     Image,
     JobRow,
+    LevelCorrection,
     MeasurementRow,
     Output,
     Segmentation,
@@ -50,6 +52,9 @@ def record_analysis(
     *,
     references: list[str],
     segmentation_id: int | None = None,
+    parent_id: int | None = None,
+    correction_id: int | None = None,
+    judged: bool = False,
 ) -> Analysis | None:
     """Write one analysis down; None when this run was written down before, or its job was cancelled.
 
@@ -61,6 +66,9 @@ def record_analysis(
         outputs: name of every file -> (sha256, bytes).
         references: the sets that were asked.
         segmentation_id: the mask it rests on; None: the mask among the outputs is a new version.
+        parent_id: the version that a new one came from.
+        correction_id: the newest level correction in it.
+        judged: only the answers are new; the mask stays what it is, even where there is none.
     """
     if session.scalar(select(Analysis.id).where(Analysis.run == run)) is not None:
         return None
@@ -74,22 +82,38 @@ def record_analysis(
         series_uid=result["series"]["uid"] or "",
         protocol=result["provenance"]["protocol"],
         references=references,
+        correction_id=correction_id,
         outputs=[Output(name=name, sha256=sha, size=size) for name, (sha, size) in outputs.items()],
     )
     session.add(analysis)
     session.flush()
-    if segmentation_id is None and MASK in outputs and result["measurements"]:
-        segmentation_id = _new_mask(session, study, result, outputs[MASK])
+    if segmentation_id is None and not judged:
+        if MASK in outputs and result["measurements"]:
+            segmentation_id = _new_mask(session, study, result, outputs[MASK], parent_id)
+        study.segmentation_id = segmentation_id
     analysis.segmentation_id = segmentation_id
     _rows(session, analysis, result)
     _show(study, analysis, result)
     return analysis
 
 
-def _new_mask(session: Session, study: Study, result: Mapping[str, Any], output: tuple[str, int]) -> int:
+def _new_mask(
+    session: Session,
+    study: Study,
+    result: Mapping[str, Any],
+    output: tuple[str, int],
+    parent_id: int | None,
+) -> int:
     models = [m for m in result["provenance"]["models"] if m["name"].startswith("tissue")]
     reader = ", ".join(f"{m['name']} {m['version']}" for m in models) or "imported"
-    mask = Segmentation(study_id=study.id, reader=reader, sha256=output[0], size=output[1])
+    mask = Segmentation(
+        study_id=study.id,
+        parent_id=parent_id,
+        reader=reader,
+        sha256=output[0],
+        size=output[1],
+        indices=[s["index"] for s in result["slices"]],
+    )
     session.add(mask)
     session.flush()
     return mask.id
@@ -231,9 +255,14 @@ def remove_study(session: Session, study: Study) -> set[str]:
         for table in (MeasurementRow, DiagnosisRow):
             session.execute(delete(table).where(table.analysis_id == analysis.id))
         session.delete(analysis)
-    for mask in session.scalars(
-        select(Segmentation).where(Segmentation.study_id == study.id).order_by(Segmentation.id.desc())
-    ):
+    for draft in session.scalars(select(Draft).where(Draft.study_id == study.id)):
+        session.delete(draft)
+    session.execute(delete(LevelCorrection).where(LevelCorrection.study_id == study.id))
+    session.flush()
+    of_study = Segmentation.study_id == study.id
+    # Versions name their parents: the ties are cut first.
+    session.execute(update(Segmentation).where(of_study).values(parent_id=None))
+    for mask in session.scalars(select(Segmentation).where(of_study)):
         names.add(mask.sha256)
         session.delete(mask)
     session.flush()

@@ -9,7 +9,17 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
-from sqlalchemy import JSON, DateTime, Float, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
@@ -221,6 +231,8 @@ class Study(Base):
     assigned_id: Mapped[int | None] = mapped_column(ForeignKey("app_user.id"), default=None)
     analysis_id: Mapped[int | None] = mapped_column(default=None)
     """The newest analysis."""
+    segmentation_id: Mapped[int | None] = mapped_column(default=None)
+    """The version of the mask that counts; an analysis of it may still be at work."""
     person: Mapped[Person] = relationship()
     series: Mapped[list[Series]] = relationship(order_by="Series.id", cascade="all, delete-orphan")
 
@@ -265,6 +277,8 @@ class Analysis(Base):
     references: Mapped[list[str]] = mapped_column(JSON, default=list)
     """What was asked; empty: the defaults of the level."""
     segmentation_id: Mapped[int | None] = mapped_column(default=None)
+    correction_id: Mapped[int | None] = mapped_column(default=None)
+    """The newest level correction that is in it."""
     outputs: Mapped[list[Output]] = relationship(order_by="Output.id", cascade="all, delete-orphan")
 
 
@@ -288,6 +302,8 @@ class LevelCorrection(Base):
     level: Mapped[str] = mapped_column(String(10))
     index_low: Mapped[int]
     index_high: Mapped[int]
+    renumber: Mapped[bool] = mapped_column(default=False)
+    """Every other name moved along."""
     user_id: Mapped[int] = mapped_column(ForeignKey("app_user.id"))
     reason: Mapped[str] = mapped_column(String(200))
     made: Mapped[datetime] = mapped_column(Moment, default=now)
@@ -307,6 +323,39 @@ class Segmentation(Base):
     sha256: Mapped[str] = mapped_column(String(64), index=True)
     size: Mapped[int]
     made: Mapped[datetime] = mapped_column(Moment, default=now)
+    indices: Mapped[list[int]] = mapped_column(JSON, default=list)
+    """Slices that it covers; a slice without any tissue is covered too."""
+    key: Mapped[str | None] = mapped_column(String(64), unique=True, default=None)
+    """Word of the page that saved it: the same save sent twice is one version."""
+
+
+class Draft(Base):
+    """A user's work in progress on a study's mask."""
+
+    __tablename__ = "draft"
+    __table_args__ = (UniqueConstraint("study_id", "user_id"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), index=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("app_user.id"))
+    base_id: Mapped[int | None] = mapped_column(ForeignKey("segmentation.id"), default=None)
+    """The version that it changes."""
+    made: Mapped[datetime] = mapped_column(Moment, default=now)
+    touched: Mapped[datetime] = mapped_column(Moment, default=now)
+    slices: Mapped[list[DraftSlice]] = relationship(
+        order_by="DraftSlice.index_", cascade="all, delete-orphan"
+    )
+
+
+class DraftSlice(Base):
+    """A slice of a draft."""
+
+    __tablename__ = "draft_slice"
+    draft_id: Mapped[int] = mapped_column(ForeignKey("draft.id"), primary_key=True)
+    index_: Mapped[int] = mapped_column("slice_index", primary_key=True)
+    labels: Mapped[bytes] = mapped_column(LargeBinary)
+    """zlib of the labels, uint8 [y, x]."""
+    measured: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """What was measured on it, as in ``slices`` of ``result.json``."""
 
 
 class MeasurementRow(Base):

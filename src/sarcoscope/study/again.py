@@ -31,6 +31,8 @@ def judge_again(
     body: GivenBody | None = None,
     fluid: bool | None = None,
     study_date: str | None = None,
+    redrawn: Mapping[int, Mapping[str, Any]] | None = None,
+    reader: str = "",
 ) -> tuple[StudyRecord, dict[str, ReferenceSet]]:
     """The record of a stored ``result.json`` under other choices; levels and masks stay what they are.
 
@@ -41,6 +43,8 @@ def judge_again(
         body: what is given now; None: the body values of the result.
         fluid: ascites or oedema is known; None: as in the result.
         study_date: YYYYMMDD (the result holds no date).
+        redrawn: slices whose mask was changed since: index -> its entry as in the result's ``slices``.
+        reader: who changed them.
 
     Raises:
         SettingError: an unknown protocol or set, or a protocol that needs the CT again.
@@ -49,8 +53,9 @@ def judge_again(
     protocol = protocol or str(result["provenance"]["protocol"])
     if protocol == "slice" and protocol != result["provenance"]["protocol"]:
         raise SettingError("For the protocol 'slice' the study must be analysed again.")
-    levels = _levels(result)
-    slices = tuple(_slice(s) for s in result["slices"])
+    levels = levels_of(result)
+    entries = {s["index"]: s for s in result["slices"]} | dict(redrawn or {})
+    slices = tuple(_slice(entries[i]) for i in sorted(entries))
     flags = [Flag(f["code"], f["values"]) for f in result["flags"]]
     if body is None:
         person = _body(result["body"])
@@ -59,13 +64,19 @@ def judge_again(
         flags = [f for f in flags if f.code not in BODY_FLAGS] + [f for f in more if f.code in BODY_FLAGS]
     if fluid is not None:
         flags = [f for f in flags if f.code != "fluid_entered"] + ([Flag("fluid_entered")] if fluid else [])
+    if redrawn:
+        flags = [f for f in flags if f.code not in ("muscle_border_doubtful", "mask_corrected")]
+        flags.append(Flag("mask_corrected", {"reader": reader}))
     measurements = []
     for old in result["measurements"]:
         span = levels.find(old["level"])
         if span is None:
             continue
         if protocol == result["provenance"]["protocol"]:
-            measurements.append(_measurement(old))
+            measured = _measurement(old)
+            if redrawn:
+                measured = measure_level(slices, span.level, protocol, measured.indices)
+            measurements.append(measured)
         else:
             indices = protocol_indices(span, protocol)
             measurements.append(measure_level(slices, span.level, protocol, indices))
@@ -120,14 +131,16 @@ def _series(series: Mapping[str, Any], study_date: str | None) -> SeriesRecord:
     return SeriesRecord(info, series["n_slices"], (z, y, x), phase["value"], phase["evidence"], refused)
 
 
-def _levels(result: Mapping[str, Any]) -> LevelMap:
+def levels_of(result: Mapping[str, Any]) -> LevelMap:
+    """The level map of a stored ``result.json``, with every model that took part in the result."""
     return LevelMap(
         tuple(
             LevelRange(
                 r["level"], r["index_low"], r["index_high"], r["confidence"], r["complete"], r["runner_up"]
             )
             for r in result["levels"]
-        )
+        ),
+        models=tuple((m["name"], m["version"], m["sha256"]) for m in result["provenance"]["models"]),
     )
 
 

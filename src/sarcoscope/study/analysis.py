@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from sarcoscope.models.package import ModelPackage
 from sarcoscope.models.registry import chosen_packages, shipped_folder
 from sarcoscope.progress import Progress
 from sarcoscope.study.choose import MeasurePlan, assumed_levels, plan_levels, slices_to_segment
+from sarcoscope.study.correct import Correction, check_volume, corrected_mask
 from sarcoscope.study.foreign import (
     FOREIGN,
     TOTALSEGMENTATOR,
@@ -74,6 +76,7 @@ def analyze(
     body: GivenBody | Mapping[str, Any] | None = None,
     settings: AnalysisSettings | None = None,
     progress: Progress | None = None,
+    correction: Correction | None = None,
     **choices: Any,
 ) -> StudyResult:
     """Analyse one CT study.
@@ -85,6 +88,7 @@ def analyze(
         settings: choices of the analysis; instead, its fields may be given by name (``levels=("L3", "T12")``,
             ``protocol="mid"``, ``assume_level="L3"`` …).
         progress: hears (stage, fraction).
+        correction: what readers decided; models then do only what it leaves open.
 
     Raises:
         InputError: an input that cannot be used.
@@ -103,15 +107,28 @@ def analyze(
         study = read_study(Path(path), policy=policy, series_uid=settings.series_uid, progress=progress)
     person, person_flags = body_info(study.header_body, given)
     with clock.stage("levels"):
-        levels, level_flags = _levels(study.volume, settings, packages, progress)
+        if correction is None:
+            levels, level_flags = _levels(study.volume, settings, packages, progress)
+        else:
+            check_volume(correction, study.volume)
+            levels, level_flags = correction.levels, list(correction.flags)
     plan = plan_levels(levels, settings)
     with clock.stage("tissues"):
         indices = slices_to_segment(plan, levels, study.volume.n_slices, settings)
+        if correction is not None:
+            indices = tuple(i for i in indices if i not in correction.indices)
         mask = _tissues(study.volume, indices, settings, packages, progress) if indices else None
+        if correction is not None:
+            mask = corrected_mask(study.volume, correction, mask)
     with clock.stage("measure"):
         flags = [Flag(f.code, dict(f.values)) for f in study.flags]
         flags += [*level_flags, *plan.flags, *person_flags]
         record, sets = _record(study, levels, plan, mask, person, tuple(flags), settings, own, clock)
+    if correction is not None:
+        said = replace(
+            record.provenance, settings={**record.provenance.settings, "corrections": dict(correction.record)}
+        )
+        record = replace(record, provenance=said)
     return StudyResult(record, study.volume, mask, sets, study.images)
 
 
@@ -239,6 +256,8 @@ def _record(
     if mask is not None:
         slices = measure_slices(volume, mask, levels, bands)
         found += mask_flags(mask, slice_quality(volume, mask))
+        if mask.reader:
+            found.append(Flag("mask_corrected", {"reader": mask.reader}))
     measurements = _measurements(slices, levels, plan, settings)
     found += value_flags(measurements, slices, levels, assumed=settings.assume_level is not None)
     found += _provisional(measurements)

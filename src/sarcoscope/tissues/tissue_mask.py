@@ -24,6 +24,8 @@ class TissueMask:
     """(name, version, sha256) of every model that took part."""
     compartments: NDArray[np.uint8] | None = None
     """[n, y, x] values of :class:`sarcoscope.tissues.compartments.Compartment`; None: not known."""
+    reader: str = ""
+    """Who corrected it by hand; empty: nobody."""
 
     def slice_labels(self, index: int) -> NDArray[np.uint8]:
         """Labels [y, x] of one slice index; KeyError when that slice was not segmented."""

@@ -19,7 +19,16 @@ from sarcoscope.language.fonts import font_path
 from sarcoscope.store.store import Store
 from sarcoscope.web.intake import Intake
 from sarcoscope.web.problems import PROBLEMS, add_problems
-from sarcoscope.web.routers import administration, body, session, study, uploads, worklist
+from sarcoscope.web.routers import (
+    administration,
+    body,
+    corrections,
+    session,
+    study,
+    uploads,
+    viewer,
+    worklist,
+)
 
 API: Final = "/api/v1"
 _HEADERS: Final = {
@@ -69,7 +78,7 @@ def create_app(store: Store, *, intake: Intake | None = None) -> FastAPI:
     )
     app.state.store, app.state.intake = store, taking
     api = APIRouter(prefix=API)
-    for room in (session, uploads, body, worklist, study, administration):
+    for room in (session, uploads, body, worklist, study, viewer, corrections, administration):
         api.include_router(room.router)
     api.include_router(_about)
     app.include_router(api)

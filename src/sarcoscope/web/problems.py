@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from sarcoscope.errors import (
     AccessError,
+    ConflictError,
     IdentityError,
     NotFoundError,
     PermanentError,
@@ -33,6 +34,7 @@ class TooLargeError(PermanentError):
 _STATUS: tuple[tuple[type[SarcoscopeError], int], ...] = (
     (SignInNeededError, 401),
     (AccessError, 403),
+    (ConflictError, 409),
     (IdentityError, 409),
     (NotFoundError, 404),
     (TooLargeError, 413),
@@ -78,7 +80,8 @@ def add_problems(app: FastAPI) -> None:
     @app.exception_handler(SarcoscopeError)
     async def _ours(_request: Request, error: SarcoscopeError) -> JSONResponse:
         status = next((s for kind, s in _STATUS if isinstance(error, kind)), 500)
-        return problem(status, str(error), code=type(error).__name__)
+        more = {"newer": error.newer} if isinstance(error, ConflictError) else {}
+        return problem(status, str(error), code=type(error).__name__, **more)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:

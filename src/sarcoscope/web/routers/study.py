@@ -31,7 +31,9 @@ from sarcoscope.store.tables import (
     Segmentation,
     Study,
 )
+from sarcoscope.store.volumes import forget_volumes
 from sarcoscope.web.access import RANK, Access, AccessDep, Number
+from sarcoscope.web.routers.viewer import MaskVersion, version_entry
 from sarcoscope.web.routers.worklist import Row, listed, row_of
 
 router = APIRouter(prefix="/studies/{number}", tags=["study"])
@@ -91,16 +93,6 @@ class SeriesEntry(BaseModel):
     refused: str = Field(description="Why the newest analysis did not take it.")
 
 
-class MaskVersion(BaseModel):
-    """A version of the mask."""
-
-    id: int
-    reader: str
-    reason: str
-    parent: int | None
-    made: datetime
-
-
 class Run(BaseModel):
     """An analysis of the study."""
 
@@ -134,10 +126,16 @@ class StudyPage(BaseModel):
 class Processing(BaseModel):
     """Choices of an analysis; what is left out is the project's."""
 
-    protocol: Literal["range", "mid", "inferior-endplate", "two-adjacent"] | None = None
+    protocol: Literal["range", "mid", "inferior-endplate", "two-adjacent", "slice"] | None = None
+    slice_index: Annotated[int | None, Field(ge=0, le=100_000, description="For the protocol 'slice'.")] = (
+        None
+    )
     references: list[str] | None = None
     levels: list[str] | None = None
     series_uid: Annotated[str | None, Field(max_length=64)] = None
+    scratch: bool = Field(
+        False, description="Leave the readers' corrections aside; they stay in the history."
+    )
 
 
 class Identifiers(BaseModel):
@@ -205,10 +203,7 @@ def _page(session: Session, access: Access, study: Study) -> StudyPage:
         ],
         body=[_body_entry(b) for b in study.person.body],
         counts=_body_entry(counting) if counting else None,
-        masks=[
-            MaskVersion(id=m.id, reader=m.reader, reason=m.reason, parent=m.parent_id, made=m.made)
-            for m in masks
-        ],
+        masks=[version_entry(m) for m in masks],
         runs=[
             Run(id=r.id, made=r.made, protocol=r.protocol, references=r.references, software=r.software)
             for r in runs
@@ -234,6 +229,7 @@ def delete_study(number: Number, access: AccessDep) -> None:
         study = access.study(session, number, "manager", lock=True)
         access.audit(session, "delete_study", study, uid=study.uid)
         gone = remove_study(session, study)
+    forget_volumes(access.store, number)
     for name in gone:
         access.store.files.remove(name)
 
@@ -243,7 +239,7 @@ def process_study(number: Number, given: Processing, access: AccessDep) -> dict[
     """Queue an analysis with one's own choices (role annotator)."""
     with access.store.database.writing() as session:
         study = access.study(session, number, "annotator", lock=True)
-        choices = given.model_dump(exclude_none=True)
+        choices = given.model_dump(exclude_none=True, exclude_defaults=True)
         key = queue_study(session, access.store, study, choices, priority=1)
         access.audit(session, "process", study, **choices)
     return {"job": key}

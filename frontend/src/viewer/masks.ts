@@ -1,0 +1,86 @@
+// The labels that are being edited: slices, what was changed, undo and redo without limit.
+type Change = { index: number; before: Uint8Array | null; after: Uint8Array | null };
+
+export class Masks {
+  /** Labels of every covered slice. */
+  readonly slices = new Map<number, Uint8Array>();
+  /** Slices that differ from the version that the work began from. */
+  readonly touched = new Set<number>();
+  private done: Change[][] = [];
+  private undone: Change[][] = [];
+  private open: Map<number, Uint8Array | null> | null = null;
+
+  constructor(readonly size: number) {}
+
+  /** The labels of a slice; a slice that nobody drew on is empty. */
+  get(index: number): Uint8Array {
+    return this.slices.get(index) ?? new Uint8Array(this.size);
+  }
+
+  /** Begin a step that can be undone; what is drawn until `commit` belongs to it. */
+  begin(): void {
+    this.open = new Map();
+  }
+
+  /** The labels of a slice, to be changed within a step. */
+  edit(index: number): Uint8Array {
+    if (!this.open) throw new Error("no step was begun");
+    if (!this.open.has(index)) this.open.set(index, this.slices.get(index)?.slice() ?? null);
+    let labels = this.slices.get(index);
+    if (!labels) this.slices.set(index, (labels = new Uint8Array(this.size)));
+    return labels;
+  }
+
+  /** End a step; returns the slices that it changed. */
+  commit(): number[] {
+    const step: Change[] = [];
+    for (const [index, before] of this.open ?? []) {
+      const after = this.slices.get(index)!;
+      if (before ? same(before, after) : !after.some((v) => v)) {
+        if (!before) this.slices.delete(index);
+        continue;
+      }
+      step.push({ index, before, after: after.slice() });
+      this.touched.add(index);
+    }
+    this.open = null;
+    if (step.length) {
+      this.done.push(step);
+      this.undone = [];
+    }
+    return step.map((c) => c.index);
+  }
+
+  get canUndo(): boolean {
+    return this.done.length > 0;
+  }
+
+  get canRedo(): boolean {
+    return this.undone.length > 0;
+  }
+
+  undo(): number[] {
+    return this.turn(this.done, this.undone, (c) => c.before);
+  }
+
+  redo(): number[] {
+    return this.turn(this.undone, this.done, (c) => c.after);
+  }
+
+  private turn(from: Change[][], to: Change[][], side: (c: Change) => Uint8Array | null): number[] {
+    const step = from.pop();
+    if (!step) return [];
+    to.push(step);
+    for (const change of step) {
+      // A slice that was never drawn on becomes an empty one: it was sent already.
+      this.slices.set(change.index, side(change)?.slice() ?? new Uint8Array(this.size));
+      this.touched.add(change.index);
+    }
+    return step.map((c) => c.index);
+  }
+}
+
+function same(a: Uint8Array, b: Uint8Array): boolean {
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}

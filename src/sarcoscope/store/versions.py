@@ -1,0 +1,163 @@
+"""Versions of a study's mask, and the drafts that become one."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from sarcoscope.anatomy.tissues import Tissue
+from sarcoscope.errors import ConflictError, InputError
+from sarcoscope.exports.segmentation import segmentation_bytes
+from sarcoscope.imaging.volume import Volume
+from sarcoscope.store.store import Store
+from sarcoscope.store.tables import Draft, DraftSlice, Segmentation, Study, User, now
+
+Labels = dict[int, NDArray[np.uint8]]
+"""Slice index -> labels, uint8 [y, x]."""
+_HIGHEST: Final = max(int(t) for t in Tissue)
+
+
+def labels_of(store: Store, mask: Segmentation) -> Labels:
+    """The labelled slices of a version (those of a DICOM study, whose file is [x, y, z] of the volume).
+
+    Raises:
+        NotFoundError: its file is missing.
+    """
+    image: Any = nib.Nifti1Image.from_bytes(gzip.decompress(store.files.read(mask.sha256)))
+    whole = np.asarray(image.dataobj, np.uint8).transpose(2, 1, 0)
+    indices = mask.indices or [int(i) for i in np.flatnonzero(whole.any(axis=(1, 2)))]
+    return {i: np.ascontiguousarray(whole[i]) for i in indices}
+
+
+def new_version(
+    store: Store,
+    volume: Volume,
+    study: Study,
+    labels: Mapping[int, NDArray[np.uint8]],
+    *,
+    reader: str,
+    reason: str,
+    user_id: int | None = None,
+    parent_id: int | None = None,
+    key: str | None = None,
+) -> Segmentation:
+    """A version of the mask (its file is stored; the row is the caller's to add)."""
+    indices = sorted(labels)
+    shown = (
+        np.stack([labels[i] for i in indices]) if indices else np.zeros((0, *volume.hu.shape[1:]), np.uint8)
+    )
+    content = segmentation_bytes(volume, indices, shown)
+    sha = store.files.put(content)
+    store.files.settle([sha])
+    return Segmentation(
+        study_id=study.id,
+        parent_id=parent_id,
+        reader=reader,
+        user_id=user_id,
+        reason=reason,
+        sha256=sha,
+        size=len(content),
+        indices=indices,
+        key=key,
+    )
+
+
+def checked_labels(content: bytes, volume: Volume) -> NDArray[np.uint8]:
+    """Labels of one slice as a page sends them.
+
+    Raises:
+        InputError: another size, or values that are no tissue.
+    """
+    rows, columns = volume.hu.shape[1:]
+    if len(content) != rows * columns:
+        raise InputError(f"A slice of this study has {rows} x {columns} pixels.")
+    labels = np.frombuffer(content, np.uint8).reshape(rows, columns)
+    if labels.max(initial=0) > _HIGHEST:
+        raise InputError(f"Labels are 0 to {_HIGHEST}.")
+    return labels
+
+
+def check_base(session: Session, study: Study, base: int | None, over: int | None = None) -> None:
+    """See that nobody saved another version since.
+
+    Args:
+        session: a writing session that holds the study.
+        study: the study.
+        base: the version that the work began from.
+        over: a newer version that the reader has seen and goes on from.
+
+    Raises:
+        ConflictError: somebody did, and the reader has not said to go over it.
+    """
+    shown = study.segmentation_id
+    if shown in (base, over):
+        return
+    newer = session.get(Segmentation, shown) if shown is not None else None
+    if newer is None:
+        raise ConflictError("The study was processed from scratch meanwhile: load it again.", newer=None)
+    raise ConflictError(
+        f"{newer.reader} saved version {newer.id} meanwhile ({newer.made:%Y-%m-%d %H:%M} UTC).",
+        newer=newer.id,
+    )
+
+
+def draft_of(session: Session, study: Study, user: User) -> Draft | None:
+    """The user's work in progress."""
+    return session.scalar(select(Draft).filter_by(study_id=study.id, user_id=user.id))
+
+
+def put_slice(
+    session: Session,
+    study: Study,
+    user: User,
+    base: int | None,
+    index: int,
+    labels: NDArray[np.uint8],
+    measured: Mapping[str, Any],
+) -> Draft:
+    """Keep a slice of the user's draft (a writing session); a draft of another base is begun anew."""
+    draft = draft_of(session, study, user)
+    if draft is not None and draft.base_id != base:
+        session.delete(draft)
+        session.flush()
+        draft = None
+    if draft is None:
+        draft = Draft(study_id=study.id, user_id=user.id, base_id=base)
+        session.add(draft)
+        session.flush()
+    draft.touched = now()
+    content = zlib.compress(labels.tobytes(), 1)
+    found = next((s for s in draft.slices if s.index_ == index), None)
+    if found is None:
+        draft.slices.append(DraftSlice(index_=index, labels=content, measured=dict(measured)))
+    else:
+        found.labels, found.measured = content, dict(measured)
+    return draft
+
+
+def draft_labels(draft: Draft, shape: tuple[int, int]) -> Labels:
+    """The slices of a draft."""
+    return {
+        s.index_: np.frombuffer(zlib.decompress(s.labels), np.uint8).reshape(shape).copy()
+        for s in draft.slices
+    }
+
+
+def others_at_work(session: Session, study: Study, user: User) -> list[tuple[str, datetime]]:
+    """Who else has unsaved work on a study, and since when."""
+    rows = session.execute(
+        select(User.name, Draft.touched)
+        .join(Draft, Draft.user_id == User.id)
+        .where(Draft.study_id == study.id, Draft.user_id != user.id)
+        .order_by(Draft.touched.desc())
+    )
+    return [(name, touched) for name, touched in rows]
