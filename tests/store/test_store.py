@@ -114,6 +114,12 @@ def test_a_study_is_never_given_to_a_second_person(store: Store, tmp_path: Path)
         assert session.get_one(Study, number).n_images == before
         assert session.scalar(select(func.count()).select_from(Person)) == 1
     assert check_store(store).unnamed == []
+    # The way out when the hospital corrected a number: the study is deleted and taken in again.
+    with store.database.writing() as session:
+        gone = remove_study(session, session.get_one(Study, number))
+    for name in gone:
+        store.files.remove(name)
+    assert len(take_in(store, *_ids(store), tmp_path / "more").studies) == 1
 
 
 def test_backup_while_busy_and_restore_elsewhere(store: Store, tmp_path: Path) -> None:
