@@ -8,7 +8,7 @@ CT_DATA ?= $(or $(SARCOSCOPE_CT_DATA),../shared/ct)
 
 PAGES := src/sarcoscope/web/pages/index.html
 
-.PHONY: demo serve test check format bench soak models tools pages clean
+.PHONY: demo serve test check format bench soak models tools pages guide clean
 
 demo: $(VENV)/.core
 	$(BIN)/sarcoscope demo
@@ -64,6 +64,10 @@ bench: $(VENV)/.all
 
 soak: $(VENV)/.all
 	$(BIN)/python -m tests.soak
+
+# Makes the pictures of the user guide (docs/guide) again: real server, headless Chromium, synthetic phantoms.
+guide: $(VENV)/.all tools pages
+	$(BIN)/python -m scripts.guide_pictures
 
 # Trains the shipped networks again from the reference CT (hours on two cores; seeded, goes on where it stopped).
 # LICENCES=permissive leaves out what allows non-commercial use only.

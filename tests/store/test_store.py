@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pydicom
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -19,7 +20,7 @@ from sarcoscope.jobs.workers import run_workers
 from sarcoscope.store.intake import take_in
 from sarcoscope.store.results import remove_study
 from sarcoscope.store.store import Store
-from sarcoscope.store.tables import Analysis, Base, Centre, Image, Output, Project, Study
+from sarcoscope.store.tables import Analysis, Base, Centre, Image, Output, Person, Project, Study
 from sarcoscope.store.upkeep import backup_store, check_store, restore_store, room_for
 from tests.jobs.kills import survive
 from tests.store.postgres import fresh_database, running_postgres
@@ -91,6 +92,34 @@ def test_study_from_files_to_result_once(store: Store, tmp_path: Path) -> None:
     with store.database.reading() as session:
         assert session.scalar(select(func.count()).select_from(Analysis)) == 1
     assert check_store(store).sound
+
+
+def test_a_study_is_never_given_to_a_second_person(store: Store, tmp_path: Path) -> None:
+    """Two people under one study UID, one upload after the other: the second is refused, nothing is mixed."""
+    (number,) = _fill(store, tmp_path / "in")
+    phantom_folder(tmp_path / "more", number="H-other", name="Somebody^Else", seed="s0")
+    for path in (tmp_path / "more").glob("*.dcm"):  # images that the first one does not have
+        image = pydicom.dcmread(path)
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"{image.SOPInstanceUID[:-2]}.7"
+        image.save_as(path)
+    count = len(list((tmp_path / "more").glob("*.dcm")))
+    with store.database.reading() as session:
+        before = session.get_one(Study, number).n_images
+    taken = take_in(store, *_ids(store), tmp_path / "more")
+    assert taken.studies == []
+    assert taken.report.refused_studies == 1
+    assert taken.report.quarantined == {"identity_conflict": count}
+    assert taken.report.written == 0
+    with store.database.reading() as session:
+        assert session.get_one(Study, number).n_images == before
+        assert session.scalar(select(func.count()).select_from(Person)) == 1
+    assert check_store(store).unnamed == []
+    # The way out when the hospital corrected a number: the study is deleted and taken in again.
+    with store.database.writing() as session:
+        gone = remove_study(session, session.get_one(Study, number))
+    for name in gone:
+        store.files.remove(name)
+    assert len(take_in(store, *_ids(store), tmp_path / "more").studies) == 1
 
 
 def test_backup_while_busy_and_restore_elsewhere(store: Store, tmp_path: Path) -> None:

@@ -114,6 +114,12 @@ class DeidReport:
         """Images written."""
         return sum(sum(s.series.values()) for s in self.studies)
 
+    def refuse(self, study: StudyReport) -> None:
+        """Count a study that was written as refused for its identity."""
+        self.studies.remove(study)
+        self.refused_studies += 1
+        self.quarantined["identity_conflict"] += sum(study.series.values())
+
     def as_dict(self) -> dict[str, Any]:
         """The content of ``report.json``."""
         return {

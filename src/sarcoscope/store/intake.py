@@ -70,7 +70,8 @@ def take_in(
 ) -> Taken:
     """De-identify a folder or zip and keep its studies.
 
-    The same files taken in twice change nothing.
+    The same files taken in twice change nothing. A study that is kept as another person's is refused: its
+    number was given twice, or the patient's number was corrected, and its images must not be mixed.
 
     Raises:
         InputError: no DICOM is there, or the archive is damaged.
@@ -89,10 +90,15 @@ def take_in(
     with store.database.writing() as session:
         # One writer at a time for a centre's share of a project, so that nobody is made twice.
         session.get_one(ProjectCentre, (project_id, centre_id), with_for_update=True)
+        refused = [new for new in found if _is_of_another(session, project_id, centre_id, new)]
         for new in found:
-            number = _keep(session, project_id, centre_id, new, sample=sample)
+            number = None if new in refused else _keep(session, project_id, centre_id, new, sample=sample)
             if number is not None:
                 taken.studies.append(number)
+    for new in refused:
+        report.refuse(new.report)
+        for image in (i for series in new.series for i in series.images):
+            store.files.remove(image.sha256)
     return taken
 
 
@@ -133,6 +139,13 @@ def _day(text: str) -> date | None:
         return date(int(text[:4]), int(text[4:6]), int(text[6:8]))
     except ValueError:
         return None
+
+
+def _is_of_another(session: Session, project_id: int, centre_id: int, new: _NewStudy) -> bool:
+    """Whether the study is kept already, as somebody else's."""
+    place = {"project_id": project_id, "centre_id": centre_id}
+    study = session.scalar(select(Study).filter_by(**place, uid=new.report.study))
+    return study is not None and study.person.pseudonym != new.report.pseudonym
 
 
 def _keep(session: Session, project_id: int, centre_id: int, new: _NewStudy, *, sample: bool) -> int | None:
