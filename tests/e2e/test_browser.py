@@ -7,126 +7,16 @@ Pictures are kept in ``tests/e2e/screens`` (not committed) to be looked at.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pydicom
 import pypdf
-import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-from sarcoscope.imaging.reader import read_volume
-from sarcoscope.samples.dicom_series import SeriesSettings, write_volume_series
-from tests.conftest import REPOSITORY
+from tests.e2e.conftest import Site, check_access, shot
 
-SCREENS = Path(__file__).parent / "screens"
-AXE = REPOSITORY / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 PASSWORD = "a long new password"
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-
-
-class Site:
-    """A running product."""
-
-    def __init__(self, process: subprocess.Popen[str], url: str, one_time: str) -> None:
-        self.process, self.url, self.one_time = process, url, one_time
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    data = tmp_path_factory.mktemp("serve") / "data"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "sarcoscope.cli.main", "serve", "--data", str(data), "--port", str(port)]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"}
-    )
-    assert process.stderr is not None
-    one_time = ""
-    for line in process.stderr:
-        found = re.search(r"one-time password (\S+)", line)
-        one_time = found.group(1) if found else one_time
-        if "Sarcoscope is at" in line:
-            break
-    url = f"http://127.0.0.1:{port}"
-    for _ in range(200):
-        try:
-            httpx.get(f"{url}/api/v1/health")
-            break
-        except httpx.ConnectError:
-            time.sleep(0.1)
-    yield Site(process, url, one_time)
-    process.send_signal(signal.SIGINT)
-    process.stderr.close()
-    process.wait(20)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    shutil.rmtree(SCREENS, ignore_errors=True)
-    SCREENS.mkdir()
-    program = shutil.which("chromium")
-    assert program is not None, "Chromium is missing: make tools"
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield found
-        found.close()
-
-
-@pytest.fixture(scope="module")
-def page(site: Site, browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(base_url=site.url, viewport={"width": 1280, "height": 720}, locale="en-US")
-    one = context.new_page()
-    one.faults = []  # type: ignore[attr-defined]
-    one.on("pageerror", lambda error: one.faults.append(str(error)))  # type: ignore[attr-defined]
-    yield one
-    context.close()
-
-
-@pytest.fixture(scope="module")
-def ct_zip(ct_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real abdominal CT as a hospital gives it: DICOM with an identity, in a zip."""
-    folder = tmp_path_factory.mktemp("ct")
-    settings = SeriesSettings(
-        patient_id="H-20251", patient_name="Kim^Minsu", sex="M", age="066Y", size_m=None, weight_kg=None,
-        more={"PatientBirthDate": "19590105"},
-    )  # fmt: skip
-    paths = write_volume_series(
-        read_volume(ct_data / "volumes" / "abd_totalseg.nii.gz"), folder / "in", settings
-    )
-    out = folder / "study.zip"
-    with zipfile.ZipFile(out, "w") as archive:
-        for path in paths:
-            archive.write(path, f"CT/{path.name}")
-    return out
-
-
-def shot(page: Page, name: str) -> None:
-    page.screenshot(path=SCREENS / f"{name}.png", full_page=True)
-
-
-def check_access(page: Page) -> None:
-    """axe finds nothing serious."""
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = page.evaluate(
-        "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']})"
-        ".then(r => r.violations.map(v => v.id + ': ' + v.nodes.map(n => n.html.slice(0, 120)).join(' | ')))"
-    )
-    assert found == []
 
 
 def test_1_first_sign_in(page: Page, site: Site) -> None:

@@ -21,6 +21,9 @@ from tests.web.server import PASSWORD, add_users, client, phantom_zip, running, 
 ROLES = ("", "nobody", "stranger", "viewer", "annotator", "reviewer", "manager", "administrator", "root")
 PROJECT = {"code": "liver", "title": "Liver", "centres": [{"centre": "here"}, {"centre": "there"}]}
 SOME = {"studies": [1]}
+SAVING = {"reason": "a test", "base": None, "key": "key-00000001"}
+MOVE = {"level": "L3", "index_low": 1, "index_high": 2, "reason": "endplates"}
+EDITS_NOTHING_YET = (401, 404, 404, 403, 404, 404, 404, 404, 404)
 TABLE_OF_BODY = "/body-table?project=liver&centre=here&name=a.csv"
 # method, path, body, answers for the ROLES in their order
 # ("" signed out; nobody: no member; stranger: manager of another centre; root: manages the installation)
@@ -63,6 +66,20 @@ TABLE = [
     ("GET", "/studies/1/report", None, (401, *(404,) * 8)),
     ("GET", "/studies/1/files/report.pdf", None, (401, *(404,) * 8)),
     ("POST", "/studies/1/identified-report", {}, (401, 404, 404, 403, 403, 403, 404, 403, 404)),
+    ("GET", "/studies/1/viewer", None, (401, *(404,) * 8)),
+    ("GET", "/studies/1/volume?low=0", None, (401, *(404,) * 8)),
+    ("GET", "/studies/1/slices.zip?low=0&high=1", None, (401, *(404,) * 8)),
+    ("GET", "/studies/1/segmentation.dcm?low=0&high=1", None, (401, *(404,) * 8)),
+    ("GET", "/studies/1/masks/1", None, (401, *(404,) * 8)),
+    ("GET", "/studies/1/masks/1/difference?other=1", None, (401, *(404,) * 8)),
+    ("POST", "/studies/1/masks", SAVING, EDITS_NOTHING_YET),
+    ("POST", "/studies/1/masks/1/restore", {"reason": "back", "base": None}, EDITS_NOTHING_YET),
+    ("POST", "/studies/1/masks/import?kind=dicom&reason=other", None, EDITS_NOTHING_YET),
+    ("PUT", "/studies/1/draft/1", None, EDITS_NOTHING_YET),
+    ("GET", "/studies/1/draft", None, (401, *(404,) * 8)),
+    ("GET", "/studies/1/draft/numbers", None, (401, *(404,) * 8)),
+    ("DELETE", "/studies/1/draft", None, (401, 404, 404, 403, 204, 204, 204, 204, 404)),
+    ("POST", "/studies/1/levels", MOVE, EDITS_NOTHING_YET),
     ("GET", "/centres", None, (401, *(200,) * 8)),
     ("PUT", "/centres/here", {"code": "here", "name": "Here"}, (401, *(403,) * 7, 204)),
     ("GET", "/projects", None, (401, *(200,) * 8)),

@@ -1,0 +1,433 @@
+"""The reader's work in a real browser: levels, strokes, numbers, versions, accidents, two readers at once.
+
+The tests are one piece of work, in their order.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from playwright.sync_api import Browser, Page, expect
+
+from sarcoscope.anatomy.hu_bands import default_bands
+from sarcoscope.imaging.volume import Volume
+from sarcoscope.samples.dicom_series import SeriesSettings, write_dicom_series
+from sarcoscope.samples.phantom import PhantomSettings, make_phantom
+from sarcoscope.store.store import Store
+from sarcoscope.store.tables import Study
+from sarcoscope.store.volumes import open_volume
+from tests.e2e.conftest import Site, check_access, new_page, shot
+from tests.web.server import PASSWORD, Client, add_users, client, upload
+
+AXIAL, SAGITTAL = "canvas[data-view=axial]", "canvas[data-view=sagittal]"
+BUSY = ("queued", "running", "waiting")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, ct_zip: Path) -> Iterator[Site]:
+    """A product with its users and a processed study: 1 is a real CT, 2 tilted, 3 uneven."""
+    root = tmp_path_factory.mktemp("viewer")
+    store = Store.open(root / "data")
+    add_users(store)
+    store.close()
+    running = Site(root / "data")
+    reader = client(running.url, "annotator")
+    upload(reader, ct_zip.read_bytes())
+    for seed, more in (("2", {"tilt_degrees": 12.0}), ("3", {})):
+        phantom = make_phantom(
+            PhantomSettings(seed=3, matrix=128, pixel_mm=3.2, top_level="T12", bottom_level="L5", **more)
+        )
+        paths = write_dicom_series(phantom, root / seed, SeriesSettings(patient_id=f"P-{seed}", seed=seed))
+        if seed == "3":
+            # Every second slice of the upper half is missing.
+            for path in sorted(paths, key=lambda p: p.name)[len(paths) // 2 :: 2]:
+                path.unlink()
+        _upload_folder(reader, root / seed)
+    reader.put("/studies/1/body", json={"height_cm": 171, "weight_kg": 74})
+    for number in (1, 2, 3):
+        assert reader.post(f"/studies/{number}/process", json={}).status_code == 202
+    for number in (1, 2, 3):
+        wait_done(reader, number)
+    yield running
+    running.stop()
+
+
+def _upload_folder(reader: Client, folder: Path) -> None:
+    number = reader.post("/uploads", json={"project": "liver", "centre": "here"}).json()["id"]
+    for n, path in enumerate(sorted(folder.glob("*.dcm"))):
+        reader.put(f"/uploads/{number}/files", params={"name": f"{n}.dcm"}, content=path.read_bytes())
+    while reader.post(f"/uploads/{number}/finish", params={"wait": 30}).json()["state"] == "taking":
+        pass
+
+
+def wait_done(reader: httpx.Client, number: int) -> None:
+    for _ in range(400):
+        state = reader.get("/studies/status", params={"ids": number}).json()[str(number)]["state"]
+        if state not in BUSY:
+            assert state == "done"
+            return
+        time.sleep(0.2)
+    raise AssertionError("the study was not processed")
+
+
+@pytest.fixture(scope="module")
+def reader(site: Site, browser: Browser) -> Iterator[Page]:
+    page = signed_in(browser, site, "annotator")
+    yield page
+    page.context.close()
+
+
+def signed_in(browser: Browser, site: Site, name: str, locale: str = "en-US") -> Page:
+    page = new_page(browser, site.url, locale)
+    page.goto("/")
+    page.locator("input").first.fill(name)
+    page.locator("input[type=password]").fill(PASSWORD)
+    page.locator("form button").click()
+    expect(page.locator("nav")).to_be_visible()
+    return page
+
+
+def open_viewer(page: Page, number: int) -> None:
+    page.goto(f"/studies/{number}/viewer")
+    expect(page.locator(AXIAL)).to_be_visible()
+    expect(page.get_by_text("Loading", exact=False)).to_have_count(0)
+
+
+def volume_of(site: Site, number: int) -> Volume:
+    store = Store.open(site.data)
+    with store.database.reading() as session:
+        volume = open_volume(store, session, session.get_one(Study, number))
+    store.close()
+    return volume
+
+
+def labels_of(api: Client, path: str, volume: Volume) -> dict[int, NDArray[np.uint8]]:
+    answer = api.get(path)
+    assert answer.status_code == 200, answer.text
+    indices = [int(i) for i in answer.headers["X-Slices"].split(",") if i]
+    planes = np.frombuffer(answer.content, np.uint8).reshape(len(indices), *volume.hu.shape[1:])
+    return dict(zip(indices, planes, strict=True))
+
+
+class Fitted:
+    """Where pixels lie on a pane that shows everything: the patient's millimetres, 96 % of the pane."""
+
+    def __init__(self, page: Page, volume: Volume, view: str) -> None:
+        self.volume, self.view = volume, view
+        box = page.locator(f"canvas[data-view={view}]").bounding_box()
+        assert box is not None
+        self.box = box
+        n = [s - 1 for s in volume.hu.shape]
+        ends = [(-0.5, k + 0.5) for k in n]
+        corners = np.array([self.mm(z, y, x) for z in ends[0] for y in ends[1] for x in ends[2]])
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        self.scale = 0.96 * min(box["width"] / (high[0] - low[0]), box["height"] / (high[1] - low[1]))
+        self.middle = (low + high) / 2
+
+    def mm(self, z: float, y: float, x: float) -> tuple[float, float]:
+        g = self.volume.geometry
+        if self.view == "axial":
+            return x * g.spacing_mm[2], y * g.spacing_mm[1]
+        at = g.slice_positions_mm
+        low = int(np.clip(np.floor(z), 0, len(at) - 2))
+        start = at[low] + (z - low) * (at[low + 1] - at[low])
+        point = start + y * g.spacing_mm[1] * g.direction[:, 1]
+        return float(point[1]), -float(point[2])
+
+    def place(self, z: float, y: float, x: float) -> tuple[float, float]:
+        u, v = self.mm(z, y, x)
+        return (
+            self.box["x"] + self.box["width"] / 2 + self.scale * (u - self.middle[0]),
+            self.box["y"] + self.box["height"] / 2 + self.scale * (v - self.middle[1]),
+        )
+
+
+def colour_at(page: Page, view: str, x: float, y: float) -> tuple[int, int, int]:
+    found = page.evaluate(
+        """([view, x, y]) => {
+          const canvas = document.querySelector(`canvas[data-view=${view}]`), box = canvas.getBoundingClientRect();
+          const k = canvas.width / box.width;
+          return [...canvas.getContext('2d').getImageData((x - box.left) * k, (y - box.top) * k, 1, 1).data];
+        }""",
+        [view, x, y],
+    )
+    return found[0], found[1], found[2]
+
+
+COLOURS = {1: (214, 69, 65), 2: (63, 136, 197), 3: (244, 196, 48), 4: (62, 178, 127)}
+
+
+def far_from_borders(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Pixels whose eight neighbours have their label."""
+    same = np.zeros(labels.shape, bool)
+    inner = np.ones((labels.shape[0] - 2, labels.shape[1] - 2), bool)
+    for dy in (0, 1, 2):
+        for dx in (0, 1, 2):
+            inner &= labels[1:-1, 1:-1] == labels[dy : dy + inner.shape[0], dx : dx + inner.shape[1]]
+    same[1:-1, 1:-1] = inner
+    return same
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_every_mask_lies_on_its_pixel(site: Site, reader: Page, number: int) -> None:
+    api, volume = client(site.url, "annotator"), volume_of(site, number)
+    shown = api.get(f"/studies/{number}/viewer").json()
+    labels = labels_of(api, f"/studies/{number}/masks/{shown['shown']}", volume)
+    open_viewer(reader, number)
+    reader.get_by_label("Opacity").fill("1")
+    reader.get_by_label("Level bands").uncheck()
+    middle = shown["indices"][len(shown["indices"]) // 2]
+    rng = np.random.default_rng(number)
+    fitted = Fitted(reader, volume, "axial")
+    checked = set()
+    candidates = np.argwhere(far_from_borders(labels[middle]) & (labels[middle] > 0))
+    for y, x in rng.permutation(candidates)[:60]:
+        place = fitted.place(middle, y, x)
+        value = int(labels[middle][y, x])
+        if abs(place[0] - fitted.place(0, 0, volume.hu.shape[2] / 2)[0]) < 12:
+            continue  # under the cross-hair
+        if abs(place[1] - fitted.place(0, volume.hu.shape[1] / 2, 0)[1]) < 12:
+            continue
+        assert colour_at(reader, "axial", *place) == COLOURS[value], (y, x)
+        checked.add(value)
+    assert {1, 2} <= checked
+    # The same in the sagittal plane: a column of every labelled slice.
+    x = volume.hu.shape[2] // 2
+    fitted = Fitted(reader, volume, "sagittal")
+    seen = 0
+    inner = shown["indices"][1:-1]
+    for z in inner:
+        column = labels[z][:, x]
+        for y in rng.permutation(np.arange(2, len(column) - 2))[:25]:
+            around = np.stack([labels[k][y - 2 : y + 3, x] for k in (z - 1, z, z + 1)])
+            place = fitted.place(z, int(y), x)
+            if z == middle or not around.all() or (around != column[y]).any():
+                continue
+            if abs(place[0] - fitted.place(middle, volume.hu.shape[1] / 2, x)[0]) < 12:
+                continue
+            assert colour_at(reader, "sagittal", *place) == COLOURS[int(column[y])], (z, y)
+            seen += 1
+    assert seen > 3
+    # And a click shows the slice that lies there.
+    for z in rng.permutation(volume.n_slices)[:6]:
+        reader.mouse.click(*fitted.place(int(z), volume.hu.shape[1] * 0.4, x))
+        expect(reader.get_by_text(f"Slice {z} of {volume.n_slices}")).to_be_visible()
+    assert reader.faults == []  # type: ignore[attr-defined]
+
+
+def value(page: Page, name: str) -> float:
+    return float(page.locator(f"[data-index={name}]").first.inner_text().split()[0])
+
+
+def test_a_range_is_dragged_and_processed_again(site: Site, reader: Page) -> None:
+    api, volume = client(site.url, "annotator"), volume_of(site, 1)
+    before = next(r for r in api.get("/studies/1/viewer").json()["levels"] if r["level"] == "L3")
+    open_viewer(reader, 1)
+    reader.get_by_role("tab", name="Level").click()
+    reader.get_by_role("button", name="L3", exact=True).click()
+    fitted = Fitted(reader, volume, "sagittal")
+    y, x = volume.hu.shape[1] * 0.3, volume.hu.shape[2] // 2
+    reader.mouse.move(*fitted.place(before["index_low"] - 0.5, y, x))
+    reader.mouse.down()
+    reader.mouse.move(*fitted.place(before["index_low"] + 1.5, y, x), steps=8)
+    reader.mouse.up()
+    low = before["index_low"] + 2
+    expect(reader.get_by_label("Lowest slice")).to_have_value(str(low))
+    shot(reader, "40_viewer_level")
+    reader.get_by_label("Why").fill("the lower endplate lies higher")
+    reader.get_by_role("button", name="Process with this").click()
+    expect(reader.get_by_role("button", name="Process with this")).to_be_disabled()
+    wait_done(api, 1)
+    page = api.get("/studies/1/viewer").json()
+    assert page["indices"] == list(range(low, before["index_high"] + 1))
+    record = api.get("/studies/1").json()["result"]["provenance"]["settings"]["corrections"]
+    assert record["levels"][-1]["reason"] == "the lower endplate lies higher"
+
+
+def test_a_stroke_changes_numbers_and_statement_then_a_version(site: Site, reader: Page) -> None:
+    api, volume = client(site.url, "annotator"), volume_of(site, 1)
+    page = api.get("/studies/1/viewer").json()
+    middle = page["indices"][len(page["indices"]) // 2]
+    before = labels_of(api, f"/studies/1/masks/{page['shown']}", volume)
+    open_viewer(reader, 1)
+    reader.keyboard.press("b")
+    reader.keyboard.press("1")
+    for _ in range(12):
+        reader.keyboard.press("]")
+    fitted = Fitted(reader, volume, "axial")
+    rows, columns = volume.hu.shape[1:]
+    was = value(reader, "SMA")
+    reader.mouse.move(*fitted.place(middle, rows * 0.42, columns * 0.4))
+    reader.mouse.down()
+    reader.mouse.move(*fitted.place(middle, rows * 0.42, columns * 0.6), steps=20)
+    reader.mouse.up()
+    expect(reader.locator("[data-unsaved=yes]")).to_be_visible()
+    expect(reader.get_by_text("A draft is kept on the server.", exact=False)).to_be_visible()
+    drawn = labels_of(api, "/studies/1/draft", volume)[middle]
+    changed = drawn != before[middle]
+    assert changed.sum() > 50
+    # The brush was limited to the HU band of muscle.
+    band = default_bands()["muscle"]
+    assert band.contains(volume.hu[middle][changed]).all()
+    pixel = volume.geometry.pixel_area_mm2 / 100.0
+    after = {**before, middle: drawn}
+    sma = float(np.mean([(after[i] == 1).sum() for i in page["indices"]])) * pixel
+    assert value(reader, "SMA") == pytest.approx(sma, abs=0.011)
+    assert value(reader, "SMA") > was
+    bmi = 74 / 1.71**2
+    assert value(reader, "SMA_BMI") == pytest.approx(sma / bmi, abs=0.011)
+    shot(reader, "41_viewer_unsaved")
+    # Erase muscle until the statement changes to class II: SMA/BMI below 5.18.
+    reader.keyboard.press("e")
+    for _ in range(26):
+        reader.keyboard.press("]")
+    for index in page["indices"]:
+        reader.get_by_role("slider", name="slice").fill(str(index))
+        for row in (0.55, 0.62, 0.7, 0.78):
+            reader.mouse.move(*fitted.place(index, rows * row, columns * 0.25))
+            reader.mouse.down()
+            reader.mouse.move(*fitted.place(index, rows * row, columns * 0.75), steps=6)
+            reader.mouse.up()
+    expect(reader.get_by_text("Low muscle mass, class II", exact=False).first).to_be_visible(timeout=15000)
+    shot(reader, "42_viewer_class_2")
+    # Undone one by one: the numbers are those of before.
+    for _ in range(4 * len(page["indices"])):
+        reader.keyboard.press("z")
+    expect(reader.locator("[data-index=SMA]").first).to_contain_text(f"{sma:.2f}"[:-1], timeout=15000)
+    reader.get_by_role("slider", name="slice").fill(str(middle))
+    reader.get_by_label("Why").fill("muscle was missing")
+    reader.get_by_role("button", name="Save as a version").click()
+    expect(reader.get_by_text("Unsaved changes", exact=False)).to_have_count(0, timeout=15000)
+    wait_done(api, 1)
+    reader.reload()
+    expect(reader.locator("[data-unsaved=no]")).to_be_visible()
+    assert value(reader, "SMA") == pytest.approx(sma, abs=0.011)
+    page = api.get("/studies/1/viewer").json()
+    kept = labels_of(api, f"/studies/1/masks/{page['shown']}", volume)
+    assert all(np.array_equal(kept[i], after[i]) for i in after)
+
+
+def test_history_difference_and_restore(site: Site, reader: Page) -> None:
+    api = client(site.url, "annotator")
+    open_viewer(reader, 1)
+    reader.get_by_role("tab", name="Versions").click()
+    newest = api.get("/studies/1/viewer").json()["versions"][0]
+    item = reader.get_by_role("listitem").filter(has_text="muscle was missing")
+    expect(item).to_contain_text("annotator")
+    reader.get_by_role("button", name="Compare").first.click()
+    expect(reader.get_by_text("Dice")).to_be_visible()
+    shot(reader, "43_viewer_difference")
+    reader.get_by_role("button", name="Stop comparing").click()
+    reader.once("dialog", lambda dialog: dialog.accept("it was right before"))
+    reader.get_by_role("button", name="Restore").first.click()
+    expect(reader.get_by_text("it was right before", exact=False)).to_be_visible()
+    wait_done(api, 1)
+    page = api.get("/studies/1/viewer").json()
+    assert page["shown"] == page["analysed"] > newest["id"]
+    difference = api.get(f"/studies/1/masks/{page['shown']}/difference", params={"other": newest["parent"]})
+    assert difference.json()["pixels"] == 0
+
+
+def stroke(page: Page, fitted: Fitted, row: float, from_: float = 0.4, to: float = 0.5) -> None:
+    rows, columns = fitted.volume.hu.shape[1:]
+    page.keyboard.press("e")
+    page.mouse.move(*fitted.place(0, rows * row, columns * from_))
+    page.mouse.down()
+    page.mouse.move(*fitted.place(0, rows * row, columns * to), steps=5)
+    page.mouse.up()
+
+
+def test_nothing_said_to_be_kept_is_lost(site: Site, reader: Page) -> None:
+    api, volume = client(site.url, "annotator"), volume_of(site, 1)
+    page = api.get("/studies/1/viewer").json()
+    middle = page["indices"][len(page["indices"]) // 2]
+    before = labels_of(api, f"/studies/1/masks/{page['shown']}", volume)[middle]
+    open_viewer(reader, 1)
+    fitted = Fitted(reader, volume, "axial")
+    # The network is cut: the page says so, the browser keeps the stroke, a reload offers it.
+    reader.context.set_offline(True)
+    stroke(reader, fitted, 0.3)
+    expect(reader.get_by_text("The server cannot be reached", exact=False)).to_be_visible()
+    assert api.get("/studies/1/viewer").json()["draft"] is None
+    reader.once("dialog", lambda dialog: dialog.accept())
+    reader.goto("about:blank")
+    reader.context.set_offline(False)
+    open_viewer(reader, 1)
+    expect(reader.get_by_text("never reached the server", exact=False)).to_be_visible()
+    shot(reader, "44_viewer_offered")
+    reader.get_by_role("button", name="Take them up").click()
+    expect(reader.get_by_text("A draft is kept on the server.", exact=False)).to_be_visible()
+    drawn = labels_of(api, "/studies/1/draft", volume)[middle]
+    assert (drawn != before).sum() > 5
+    assert (drawn[drawn != before] == 0).all()
+    # A reload goes on with the draft.
+    reader.reload()
+    expect(reader.get_by_text("Unsaved changes on 1", exact=False)).to_be_visible()
+    # The server is killed in the middle of a save, and started again.
+    reader.get_by_label("Why").fill("server was killed")
+    reader.get_by_role("button", name="Save as a version").click(no_wait_after=True)
+    site.kill()
+    site.start()
+    api = client(site.url, "annotator")
+    open_viewer(reader, 1)
+    found = api.get("/studies/1/viewer").json()
+    if found["draft"]:  # the save had not begun
+        reader.get_by_label("Why").fill("server was killed")
+        reader.get_by_role("button", name="Save as a version").click()
+        expect(reader.get_by_text("Unsaved changes", exact=False)).to_have_count(0, timeout=15000)
+        found = api.get("/studies/1/viewer").json()
+    saved = [v for v in found["versions"] if v["reason"] == "server was killed"]
+    assert len(saved) == 1
+    assert np.array_equal(labels_of(api, f"/studies/1/masks/{saved[0]['id']}", volume)[middle], drawn)
+    wait_done(api, 1)
+    assert api.get("/studies/1/viewer").json()["analysed"] == saved[0]["id"]
+
+
+def test_two_readers_at_once(site: Site, reader: Page, browser: Browser) -> None:
+    volume = volume_of(site, 1)
+    other = signed_in(browser, site, "reviewer")
+    open_viewer(reader, 1)
+    open_viewer(other, 1)
+    fitted = Fitted(reader, volume, "axial")
+    stroke(reader, fitted, 0.35)
+    expect(reader.get_by_text("A draft is kept on the server.", exact=False)).to_be_visible()
+    other.reload()
+    expect(other.get_by_text("Unsaved work of others on this study: annotator", exact=False)).to_be_visible()
+    stroke(other, fitted, 0.6)
+    expect(other.get_by_text("A draft is kept on the server.", exact=False)).to_be_visible()
+    for page, why in ((other, "mine first"), (reader, "mine second")):
+        page.get_by_label("Why").fill(why)
+        page.get_by_role("button", name="Save as a version").click()
+    expect(reader.get_by_role("alert")).to_contain_text("reviewer saved version")
+    shot(reader, "45_viewer_conflict")
+    reader.get_by_role("button", name="Save mine after version").click()
+    expect(reader.get_by_role("alert")).to_have_count(0)
+    api = client(site.url, "annotator")
+    versions = api.get("/studies/1/viewer").json()["versions"]
+    assert [v["reason"] for v in versions[:2]] == ["mine second", "mine first"]
+    assert versions[0]["parent"] == versions[1]["id"]
+    other.context.close()
+
+
+def test_korean_help_and_access(site: Site, reader: Page, browser: Browser) -> None:
+    page = signed_in(browser, site, "viewer", "ko-KR")
+    page.set_viewport_size({"width": 1024, "height": 768})
+    open_viewer(page, 2)
+    expect(page.get_by_role("button", name="브러시", exact=True)).to_be_disabled()
+    check_access(page)
+    shot(page, "46_viewer_korean")
+    open_viewer(reader, 1)
+    reader.keyboard.press("?")
+    expect(reader.get_by_role("dialog")).to_contain_text("HU band")
+    check_access(reader)
+    shot(reader, "47_viewer_help")
+    faults: list[Any] = [*page.faults, *reader.faults]  # type: ignore[attr-defined]
+    assert faults == []
+    page.context.close()
