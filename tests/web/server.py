@@ -137,6 +137,15 @@ def upload(browser: Client, content: bytes, *, name: str = "study.zip", centre: 
     raise AssertionError(found)
 
 
+def upload_folder(browser: Client, folder: Path) -> None:
+    """Upload the DICOM files of a folder one by one and wait until they are taken in."""
+    number = browser.post("/uploads", json={"project": "liver", "centre": "here"}).json()["id"]
+    for n, path in enumerate(sorted(folder.glob("*.dcm"))):
+        browser.put(f"/uploads/{number}/files", params={"name": f"{n}.dcm"}, content=path.read_bytes())
+    while browser.post(f"/uploads/{number}/finish", params={"wait": 30}).json()["state"] == "taking":
+        pass
+
+
 def work_off(store: Store) -> None:
     """Do every queued job here and now."""
     with JobQueue(store.database.url) as queue:
