@@ -284,6 +284,38 @@ def data_pictures(page: Page) -> None:
     shot(page, "tokens")
 
 
+def viewer_pictures(page: Page) -> None:
+    """The viewer: an unsaved stroke, the level, two versions beside each other."""
+    page.goto("/studies/1/viewer")
+    canvas = page.locator("canvas[data-view=axial]")
+    expect(canvas).to_be_visible()
+    expect(page.get_by_text("Loading", exact=False)).to_have_count(0)
+    page.keyboard.press("b")
+    page.keyboard.press("1")
+    box = canvas.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] * 0.36, box["y"] + box["height"] * 0.44
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 60, y + 10, steps=10)
+    page.mouse.up()
+    expect(page.get_by_text("A draft is kept on the server.", exact=False)).to_be_visible()
+    shot(page, "viewer")
+    page.get_by_label("Why").fill("muscle was missing")
+    page.get_by_role("button", name="Save as a version").click()
+    expect(page.get_by_text("Unsaved changes", exact=False)).to_have_count(0)
+    page.keyboard.press("n")
+    page.get_by_label("Layout").select_option("three")
+    page.get_by_role("tab", name="Level").click()
+    page.wait_for_timeout(500)
+    shot(page, "viewer_level")
+    page.get_by_role("tab", name="Versions").click()
+    page.get_by_role("button", name="Compare").first.click()
+    expect(page.get_by_text("Dice")).to_be_visible()
+    page.wait_for_timeout(500)
+    shot(page, "viewer_versions")
+
+
 def main() -> None:
     """Make all pictures."""
     program = shutil.which("chromium")
@@ -308,6 +340,7 @@ def main() -> None:
         explanation_picture(folder)
         review_pictures(page)
         data_pictures(page)
+        viewer_pictures(page)
         browser.close()
 
 

@@ -363,7 +363,7 @@ def test_nothing_said_to_be_kept_is_lost(site: Site, reader: Page) -> None:
     assert (drawn[drawn != before] == 0).all()
     # A reload goes on with the draft.
     reader.reload()
-    expect(reader.get_by_text("Unsaved changes on 1", exact=False)).to_be_visible()
+    expect(reader.get_by_text("Unsaved changes, slices: 1", exact=False)).to_be_visible()
     # The server is killed in the middle of a save, and started again.
     reader.get_by_label("Why").fill("server was killed")
     reader.get_by_role("button", name="Save as a version").click(no_wait_after=True)
