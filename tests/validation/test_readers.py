@@ -25,6 +25,7 @@ def test_icc_needs_two_of_each() -> None:
     assert icc_2_1(np.ones((1, 3))) is None
     assert icc_2_1(np.ones((4, 1))) is None
     assert icc_2_1(np.ones((4, 2))) is None
+    assert icc_2_1(np.array([[1.0, 2.0], [1.0, 2.0]])) is None
     same = icc_2_1(np.array([[1.0, 1.0], [2.0, 2.0], [5.0, 5.0]]))
     assert same is not None
     assert (same.value, same.low, same.high) == (1.0, 1.0, 1.0)

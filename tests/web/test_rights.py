@@ -22,6 +22,10 @@ ROLES = ("", "nobody", "stranger", "viewer", "annotator", "reviewer", "manager",
 PROJECT = {"code": "liver", "title": "Liver", "centres": [{"centre": "here"}, {"centre": "there"}]}
 SOME = {"studies": [1]}
 SAVING = {"reason": "a test", "base": None, "key": "key-00000001"}
+READERS = {
+    "project": "liver", "centre": "here", "title": "L3", "arms": ["scratch"], "readers": ["annotator"],
+    "studies": [1],
+}  # fmt: skip
 MOVE = {"level": "L3", "index_low": 1, "index_high": 2, "reason": "endplates"}
 EDITS_NOTHING_YET = (401, 404, 404, 403, 404, 404, 404, 404, 404)
 TABLE_OF_BODY = "/body-table?project=liver&centre=here&name=a.csv"
@@ -80,6 +84,23 @@ TABLE = [
     ("GET", "/studies/1/draft/numbers", None, (401, *(404,) * 8)),
     ("DELETE", "/studies/1/draft", None, (401, 404, 404, 403, 204, 204, 204, 204, 404)),
     ("POST", "/studies/1/levels", MOVE, EDITS_NOTHING_YET),
+    ("GET", "/reader-studies", None, (401, *(200,) * 8)),
+    # not analysed yet: it cannot be read either
+    ("POST", "/reader-studies", READERS, (401, 404, 404, 403, 403, 403, 422, 422, 404)),
+    *(
+        (method, f"/reader-studies/99999/{what}", None, (401, *(404,) * 8))
+        for method, what in (("GET", "tasks"), ("GET", "agreement"), ("POST", "freeze"), ("GET", "export.zip"))
+    ),
+    ("GET", "/readings/next", None, (401, *(200,) * 8)),
+    *(
+        (method, f"/readings/99999/{what}", body, (401, *(404,) * 8))
+        for method, what, body in (
+            ("GET", "viewer", None), ("GET", "volume?low=0", None), ("GET", "start", None),
+            ("GET", "draft", None), ("GET", "draft/numbers", None), ("DELETE", "draft", None),
+            ("PUT", "draft/1", None), ("POST", "finish", {"index_low": 1, "index_high": 2, "seconds": 1}),
+            ("POST", "verdict", {"approve": True}),
+        )
+    ),
     ("GET", "/centres", None, (401, *(200,) * 8)),
     ("PUT", "/centres/here", {"code": "here", "name": "Here"}, (401, *(403,) * 7, 204)),
     ("GET", "/projects", None, (401, *(200,) * 8)),

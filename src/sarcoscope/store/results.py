@@ -23,6 +23,7 @@ from sarcoscope.store.tables import (
     LevelCorrection,
     MeasurementRow,
     Output,
+    ReaderTask,
     Segmentation,
     Study,
 )
@@ -257,6 +258,8 @@ def remove_study(session: Session, study: Study) -> set[str]:
         session.delete(analysis)
     for draft in session.scalars(select(Draft).where(Draft.study_id == study.id)):
         session.delete(draft)
+    session.flush()
+    session.execute(delete(ReaderTask).where(ReaderTask.study_id == study.id))
     session.execute(delete(LevelCorrection).where(LevelCorrection.study_id == study.id))
     session.flush()
     of_study = Segmentation.study_id == study.id

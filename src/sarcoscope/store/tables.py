@@ -23,6 +23,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
+ARMS: Final = ("scratch", "assisted", "edit")
+"""Ways to read: from nothing, with the model's answer beside, or beginning from the model's answer."""
 ROLES: Final = ("viewer", "annotator", "reviewer", "manager", "administrator")
 """Roles of a member, each with the rights of those before it."""
 KEEPS: Final = ("all", "series", "slices")
@@ -327,18 +329,22 @@ class Segmentation(Base):
     """Slices that it covers; a slice without any tissue is covered too."""
     key: Mapped[str | None] = mapped_column(String(64), unique=True, default=None)
     """Word of the page that saved it: the same save sent twice is one version."""
+    blind: Mapped[bool] = mapped_column(default=False)
+    """A reading of a reader study: never the version that counts, and not among the others."""
 
 
 class Draft(Base):
     """A user's work in progress on a study's mask."""
 
     __tablename__ = "draft"
-    __table_args__ = (UniqueConstraint("study_id", "user_id"),)
+    __table_args__ = (UniqueConstraint("study_id", "user_id", "task_id"),)
     id: Mapped[int] = mapped_column(primary_key=True)
     study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), index=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("app_user.id"))
     base_id: Mapped[int | None] = mapped_column(ForeignKey("segmentation.id"), default=None)
     """The version that it changes."""
+    task_id: Mapped[int | None] = mapped_column(ForeignKey("reader_task.id"), default=None)
+    """The reading that it belongs to; None: a correction."""
     made: Mapped[datetime] = mapped_column(Moment, default=now)
     touched: Mapped[datetime] = mapped_column(Moment, default=now)
     slices: Mapped[list[DraftSlice]] = relationship(
@@ -356,6 +362,54 @@ class DraftSlice(Base):
     """zlib of the labels, uint8 [y, x]."""
     measured: Mapped[dict[str, Any]] = mapped_column(JSON)
     """What was measured on it, as in ``slices`` of ``result.json``."""
+
+
+class ReaderStudy(Base):
+    """Several readers read the same studies, blind."""
+
+    __tablename__ = "reader_study"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"), index=True)
+    centre_id: Mapped[int] = mapped_column(ForeignKey("centre.id"))
+    title: Mapped[str] = mapped_column(String(200))
+    level: Mapped[str] = mapped_column(String(10))
+    arms: Mapped[list[str]] = mapped_column(JSON)
+    repeat_days: Mapped[int | None] = mapped_column(default=None)
+    """Every reader reads everything again, so many days after the first time; None: once."""
+    seed: Mapped[int] = mapped_column(default=1)
+    frozen: Mapped[datetime | None] = mapped_column(Moment, default=None)
+    """Nothing changes any more since."""
+    created: Mapped[datetime] = mapped_column(Moment, default=now)
+    tasks: Mapped[list[ReaderTask]] = relationship(
+        order_by="ReaderTask.position", cascade="all, delete-orphan"
+    )
+
+
+class ReaderTask(Base):
+    """One reading: a reader, a study, an arm."""
+
+    __tablename__ = "reader_task"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    reader_study_id: Mapped[int] = mapped_column(ForeignKey("reader_study.id"), index=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), index=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("app_user.id"), index=True)
+    arm: Mapped[str] = mapped_column(String(12))
+    repeat: Mapped[int] = mapped_column(default=0)
+    position: Mapped[int]
+    """Place in the reader's own random order."""
+    seconds: Mapped[int] = mapped_column(default=0)
+    """Time with the study on the screen."""
+    index_low: Mapped[int | None] = mapped_column(default=None)
+    index_high: Mapped[int | None] = mapped_column(default=None)
+    segmentation_id: Mapped[int | None] = mapped_column(ForeignKey("segmentation.id"), default=None)
+    rating: Mapped[int | None] = mapped_column(default=None)
+    """Acceptability of what the model drew: 1 (useless) … 5 (as it is)."""
+    comment: Mapped[str] = mapped_column(String(500), default="")
+    finished: Mapped[datetime | None] = mapped_column(Moment, default=None)
+    verdict: Mapped[str] = mapped_column(String(12), default="")
+    """approved or rejected, by a verifier."""
+    verdict_by: Mapped[str] = mapped_column(String(60), default="")
+    verdict_comment: Mapped[str] = mapped_column(String(500), default="")
 
 
 class MeasurementRow(Base):

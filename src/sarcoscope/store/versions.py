@@ -110,9 +110,9 @@ def check_base(session: Session, study: Study, base: int | None, over: int | Non
     )
 
 
-def draft_of(session: Session, study: Study, user: User) -> Draft | None:
-    """The user's work in progress."""
-    return session.scalar(select(Draft).filter_by(study_id=study.id, user_id=user.id))
+def draft_of(session: Session, study: Study, user: User, task: int | None = None) -> Draft | None:
+    """The user's work in progress (of a reading)."""
+    return session.scalar(select(Draft).filter_by(study_id=study.id, user_id=user.id, task_id=task))
 
 
 def put_slice(
@@ -123,15 +123,16 @@ def put_slice(
     index: int,
     labels: NDArray[np.uint8],
     measured: Mapping[str, Any],
+    task: int | None = None,
 ) -> Draft:
     """Keep a slice of the user's draft (a writing session); a draft of another base is begun anew."""
-    draft = draft_of(session, study, user)
+    draft = draft_of(session, study, user, task)
     if draft is not None and draft.base_id != base:
         session.delete(draft)
         session.flush()
         draft = None
     if draft is None:
-        draft = Draft(study_id=study.id, user_id=user.id, base_id=base)
+        draft = Draft(study_id=study.id, user_id=user.id, base_id=base, task_id=task)
         session.add(draft)
         session.flush()
     draft.touched = now()
@@ -157,7 +158,7 @@ def others_at_work(session: Session, study: Study, user: User) -> list[tuple[str
     rows = session.execute(
         select(User.name, Draft.touched)
         .join(Draft, Draft.user_id == User.id)
-        .where(Draft.study_id == study.id, Draft.user_id != user.id)
+        .where(Draft.study_id == study.id, Draft.user_id != user.id, Draft.task_id.is_(None))
         .order_by(Draft.touched.desc())
     )
     return [(name, touched) for name, touched in rows]

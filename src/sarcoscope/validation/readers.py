@@ -58,7 +58,7 @@ def icc_2_1(table: NDArray[np.float64]) -> Icc | None:
     rest = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0, keepdims=True) + total
     error = float((rest**2).sum()) / ((n - 1) * (k - 1))
     below = rows + (k - 1) * error + k * (columns - error) / n
-    if below <= 0:
+    if below <= 0 or (rows <= 0 and error <= 0):
         return None
     value = (rows - error) / below
     if error <= 0 and columns <= 0:

@@ -13,7 +13,16 @@ from sqlalchemy.orm import Session
 from sarcoscope.errors import AccessError, NotFoundError
 from sarcoscope.store.accounts import Signed, of_session, of_token
 from sarcoscope.store.store import Store
-from sarcoscope.store.tables import ROLES, Audit, Membership, ProjectCentre, Study, User
+from sarcoscope.store.tables import (
+    ROLES,
+    Audit,
+    Membership,
+    ProjectCentre,
+    ReaderStudy,
+    ReaderTask,
+    Study,
+    User,
+)
 from sarcoscope.web.problems import SignInNeededError
 
 COOKIE: Final = "sarcoscope"
@@ -72,6 +81,8 @@ class Access:
     """(project, centre) whose studies a member of another centre of the project may see."""
     mappings: frozenset[tuple[int, int]]
     address: str
+    blind: frozenset[int] = frozenset()
+    """Studies that the user still has to read blind: nothing else of them is shown."""
 
     def rank(self, project_id: int, centre_id: int) -> int:
         """The rank of the user's role for a centre's data in a project; -1: none."""
@@ -117,19 +128,22 @@ class Access:
         pairs = sorted({*self.roles, *self.shared})
         if not pairs:
             return false()
-        return or_(*(and_(Study.project_id == p, Study.centre_id == c) for p, c in pairs))
+        places = or_(*(and_(Study.project_id == p, Study.centre_id == c) for p, c in pairs))
+        return and_(places, Study.id.not_in(sorted(self.blind))) if self.blind else places
 
     def study(self, session: Session, number: int, role: str = "viewer", *, lock: bool = False) -> Study:
         """A study that the user may see with this role.
 
         Raises:
             NotFoundError: there is none, or it is not theirs.
-            AccessError: the role is too low.
+            AccessError: the role is too low, or the user has to read it blind first.
         """
         study = session.get(Study, number, with_for_update=lock)
         if study is None:
             raise NotFoundError("It is not there, or not yours to see.")
         self.require(study.project_id, study.centre_id, role)
+        if study.id in self.blind:
+            raise AccessError("You read this study blind in a reader study: finish that reading first.")
         return study
 
     def audit(
@@ -166,8 +180,19 @@ def access(request: Request, store: StoreDep, who: SignedDep) -> Access:
             )
         ).all()
         shared = frozenset((p, c) for p, c in open_ if (p, c) not in roles)
+        blind = frozenset(
+            session.scalars(
+                select(ReaderTask.study_id)
+                .join(ReaderStudy, ReaderStudy.id == ReaderTask.reader_study_id)
+                .where(
+                    ReaderTask.user_id == who.user.id,
+                    ReaderTask.finished.is_(None),
+                    ReaderStudy.frozen.is_(None),
+                )
+            )
+        )
     address = request.client.host if request.client else ""
-    return Access(store, who.user, roles, shared, mappings, address)
+    return Access(store, who.user, roles, shared, mappings, address, blind)
 
 
 AccessDep = Annotated[Access, Depends(access)]

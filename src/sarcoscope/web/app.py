@@ -23,6 +23,7 @@ from sarcoscope.web.routers import (
     administration,
     body,
     corrections,
+    readings,
     session,
     study,
     uploads,
@@ -78,7 +79,7 @@ def create_app(store: Store, *, intake: Intake | None = None) -> FastAPI:
     )
     app.state.store, app.state.intake = store, taking
     api = APIRouter(prefix=API)
-    for room in (session, uploads, body, worklist, study, viewer, corrections, administration):
+    for room in (session, uploads, body, worklist, study, viewer, corrections, readings, administration):
         api.include_router(room.router)
     api.include_router(_about)
     app.include_router(api)

@@ -127,13 +127,18 @@ async def put_draft(
 
     The body is uint8 [row, column], with gzip if the header says so.
     """
-    content = await _body(request, 64 * 1024 * 1024)
+    content = await read_body(request, 64 * 1024 * 1024)
     if request.headers.get("Content-Encoding") == "gzip":
-        content = _inflated(content)
+        content = inflated(content)
     return await to_thread.run_sync(_put_draft, access, number, index, content, base)
 
 
-async def _body(request: Request, most: int) -> bytes:
+async def read_body(request: Request, most: int) -> bytes:
+    """The body of a request.
+
+    Raises:
+        TooLargeError: more than ``most`` bytes.
+    """
     blocks, size = [], 0
     async for block in request.stream():
         size += len(block)
@@ -143,7 +148,12 @@ async def _body(request: Request, most: int) -> bytes:
     return b"".join(blocks)
 
 
-def _inflated(content: bytes) -> bytes:
+def inflated(content: bytes) -> bytes:
+    """Labels that arrived with gzip; never more than 64 MB of them.
+
+    Raises:
+        InputError: they are damaged.
+    """
     try:
         return zlib.decompressobj(wbits=31).decompress(content, 64 * 1024 * 1024)
     except zlib.error as error:
@@ -161,7 +171,7 @@ def _put_draft(access: Access, number: int, index: int, content: bytes, base: in
     if index >= volume.n_slices:
         raise InputError(f"The volume has slices 0 to {volume.n_slices - 1}.")
     labels = checked_labels(content, volume)
-    measured = _measured(volume, result, index, labels)
+    measured = measured_slice(volume, result, index, labels)
     with store.database.writing() as session:
         study = access.study(session, number, "annotator", lock=True)
         draft = put_slice(session, study, access.user, base, index, labels, measured)
@@ -176,7 +186,7 @@ def _result(session: Session, store: Store, study: Study) -> dict[str, Any]:
     return result_of(store, session, study.analysis_id)
 
 
-def _measured(
+def measured_slice(
     volume: Volume, result: Mapping[str, Any], index: int, labels: np.ndarray[Any, Any]
 ) -> dict[str, Any]:
     """A slice as in ``slices`` of ``result.json``."""
@@ -370,7 +380,7 @@ async def import_mask(
     base: Base = None,
 ) -> MaskVersion:
     """Take a mask of another tool as the version that counts (role annotator)."""
-    content = await _body(request, MOST_IMPORT)
+    content = await read_body(request, MOST_IMPORT)
     return await to_thread.run_sync(_import, access, number, content, kind, reason, base)
 
 

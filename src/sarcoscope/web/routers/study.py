@@ -177,7 +177,9 @@ def _page(session: Session, access: Access, study: Study) -> StudyPage:
         files = [FileEntry(name=o.name, size=o.size) for o in outputs]
         result = result_of(access.store, session, study.analysis_id)
     masks = session.scalars(
-        select(Segmentation).where(Segmentation.study_id == study.id).order_by(Segmentation.id)
+        select(Segmentation)
+        .where(Segmentation.study_id == study.id, Segmentation.blind.is_(False))
+        .order_by(Segmentation.id)
     )
     runs = session.scalars(select(Analysis).where(Analysis.study_id == study.id).order_by(Analysis.id.desc()))
     counting = body_of(session, study)

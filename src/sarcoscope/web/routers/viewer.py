@@ -32,6 +32,7 @@ MOST_SLICES: Final = 64
 """Slices in one answer."""
 SLICES_HEADER: Final = "X-Slices"
 Index = Annotated[int, Query(ge=0, le=100_000, examples=[0])]
+Count = Annotated[int, Query(ge=1, le=MOST_SLICES)]
 _RAW: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"application/octet-stream": {}}}}
 _ZIP: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"application/zip": {}}}}
 _DICOM: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"application/dicom": {}}}}
@@ -109,19 +110,27 @@ def show_viewer(number: Number, access: AccessDep) -> ViewerPage:
     with store.database.reading() as session:
         study = access.study(session, number)
         volume = open_volume(store, session, study)
-        page = _page(session, access, study, volume)
+        page = viewer_page(session, access, study, volume)
     access.audited("view", study)
     return page
 
 
-def _page(session: Session, access: Access, study: Study, volume: Volume) -> ViewerPage:
+def viewer_page(session: Session, access: Access, study: Study, volume: Volume) -> ViewerPage:
+    """What a viewer of a study needs.
+
+    Raises:
+        NotFoundError: the study was not analysed.
+        InputError: the images are no longer those that were analysed.
+    """
     if study.analysis_id is None:
         raise NotFoundError("The study was not analysed yet.")
     result = result_of(access.store, session, study.analysis_id)
     check_same(volume, result)
     bands = default_bands()
     versions = session.scalars(
-        select(Segmentation).where(Segmentation.study_id == study.id).order_by(Segmentation.id.desc())
+        select(Segmentation)
+        .where(Segmentation.study_id == study.id, Segmentation.blind.is_(False))
+        .order_by(Segmentation.id.desc())
     ).all()
     draft = draft_of(session, study, access.user)
     first: Mapping[str, Any] = result["measurements"][0] if result["measurements"] else {"indices": []}
@@ -180,13 +189,19 @@ def _status(session: Session, study: Study) -> str:
 
 
 @router.get("/volume", response_class=Response, responses=_RAW)
-def volume_slices(
-    number: Number, access: AccessDep, low: Index, count: Annotated[int, Query(ge=1)] = 8
-) -> Response:
+def volume_slices(number: Number, access: AccessDep, low: Index, count: Count = 8) -> Response:
     """HU of some slices, int16 little endian [slice, row, column], at most 64 in one answer."""
     with access.store.database.reading() as session:
         study = access.study(session, number)
-        volume = open_volume(access.store, session, study)
+        return pieces(open_volume(access.store, session, study), low, count)
+
+
+def pieces(volume: Volume, low: int, count: int) -> Response:
+    """Some slices as an answer.
+
+    Raises:
+        InputError: the volume does not reach so far.
+    """
     if low >= volume.n_slices:
         raise InputError(f"The volume has slices 0 to {volume.n_slices - 1}.")
     part = volume.hu[low : low + count]

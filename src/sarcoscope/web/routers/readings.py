@@ -1,0 +1,523 @@
+"""Reader studies: planned by a manager, read blind, verified, frozen, exported."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from anyio import to_thread
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from sarcoscope.anatomy.levels import LEVELS
+from sarcoscope.errors import AccessError, InputError, NotFoundError
+from sarcoscope.jobs.study_job import queue_study
+from sarcoscope.store.readings import (
+    agreement_of,
+    check_open,
+    next_task,
+    own_task,
+    plan,
+    start_labels,
+    task_draft,
+    user_names,
+)
+from sarcoscope.store.results import result_of
+from sarcoscope.store.tables import (
+    Centre,
+    LevelCorrection,
+    Project,
+    ReaderStudy,
+    ReaderTask,
+    Segmentation,
+    Study,
+    User,
+    now,
+)
+from sarcoscope.store.versions import Labels, checked_labels, draft_labels, new_version, put_slice
+from sarcoscope.store.volumes import open_volume
+from sarcoscope.web.access import Access, AccessDep, Number
+from sarcoscope.web.routers.corrections import Numbers, SliceIndex, inflated, measured_slice, read_body
+from sarcoscope.web.routers.viewer import Count, Index, ViewerPage, packed, pieces, viewer_page
+from sarcoscope.web.scope import Code, place
+
+router = APIRouter(tags=["readings"])
+Arm = Literal["scratch", "assisted", "edit"]
+_BINARY: dict[str, Any] = {
+    "requestBody": {
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    }
+}
+_RAW: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": {}}}}
+_ZIP: dict[int | str, dict[str, Any]] = {200: {"content": {"application/zip": {}}}}
+_Rating = Annotated[int, Field(ge=1, le=5)]
+_RowNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class Planned(BaseModel):
+    """A reader study to be made."""
+
+    project: Code
+    centre: Code
+    title: Annotated[str, Field(min_length=1, max_length=200, examples=["L3, two readers"])]
+    level: Annotated[str, Field(pattern=f"^({'|'.join(LEVELS)})$")] = "L3"
+    arms: Annotated[list[Arm], Field(min_length=1, max_length=3)]
+    readers: Annotated[list[Annotated[str, Field(max_length=60)]], Field(min_length=1, max_length=50)]
+    studies: Annotated[list[_RowNumber], Field(min_length=1, max_length=5000)]
+    repeat_days: Annotated[int | None, Field(ge=0, le=3650, description="Wash-out; null: read once.")] = None
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 1
+
+
+class ReaderStudyEntry(BaseModel):
+    """A reader study and how far it is."""
+
+    id: int
+    project: str
+    centre: str
+    title: str
+    level: str
+    arms: list[str]
+    repeat_days: int | None
+    frozen: datetime | None
+    finished: int
+    tasks: int
+    by_reader: dict[str, list[int]] = Field(description="Reader -> finished, all.")
+    can_manage: bool
+    can_verify: bool
+
+
+class TaskEntry(BaseModel):
+    """One reading."""
+
+    id: int
+    study: int
+    pseudonym: str
+    reader: str
+    arm: str
+    repeat: int
+    finished: datetime | None
+    index_low: int | None
+    index_high: int | None
+    seconds: int
+    rating: int | None
+    comment: str
+    verdict: str
+    verdict_by: str
+    verdict_comment: str
+    version: int | None
+
+
+class NextReading(BaseModel):
+    """The reading whose turn it is."""
+
+    task: int | None
+    title: str = ""
+    arm: str = ""
+    level: str = ""
+    left: int = Field(description="Readings that are not finished, those that wait for a wash-out included.")
+
+
+class Finished(BaseModel):
+    """What a reader found."""
+
+    index_low: Annotated[int, Field(ge=0, le=100_000)]
+    index_high: Annotated[int, Field(ge=0, le=100_000)]
+    seconds: Annotated[int, Field(ge=0, le=10_000_000, description="Time with the study on the screen.")]
+    rating: _Rating | None = Field(None, description="Acceptability of the model's masks, 1 to 5.")
+    comment: Annotated[str, Field(max_length=500)] = ""
+
+
+class Verdict(BaseModel):
+    """What a verifier says of a reading."""
+
+    approve: bool
+    comment: Annotated[str, Field(max_length=500)] = ""
+    adopt: bool = Field(False, description="This reading becomes the study's result.")
+
+
+def _reader_study(session: Session, access: Access, number: int, role: str) -> ReaderStudy:
+    study = session.get(ReaderStudy, number)
+    if study is None:
+        raise NotFoundError("There is no such reader study.")
+    access.require(study.project_id, study.centre_id, role)
+    return study
+
+
+@router.post("/reader-studies", status_code=201)
+def make_reader_study(given: Planned, access: AccessDep) -> ReaderStudyEntry:
+    """Plan a reader study (role manager): every reader reads every study in every arm, in an own order."""
+    with access.store.database.writing() as session:
+        project, centre = place(session, access, given.project, given.centre, "manager")
+        for number in given.studies:
+            one = access.study(session, number)
+            if (one.project_id, one.centre_id) != (project.id, centre.id):
+                raise InputError(f"Study {number} does not belong to this project and centre.")
+            if one.analysis_id is None:
+                raise InputError(f"Study {number} was not analysed yet.")
+        users = session.scalars(select(User).where(User.name.in_(given.readers), User.active)).all()
+        if len(users) < len(set(given.readers)):
+            raise InputError("A reader is not known.")
+        study = ReaderStudy(
+            project_id=project.id,
+            centre_id=centre.id,
+            title=given.title,
+            level=given.level,
+            arms=list(given.arms),
+            repeat_days=given.repeat_days,
+            seed=given.seed,
+        )
+        session.add(study)
+        plan(session, study, given.studies, [u.id for u in users], given.arms)
+        access.audit(
+            session, "make_reader_study", target=f"reader study {study.id}",
+            project_id=project.id, centre_id=centre.id, readers=given.readers,
+        )  # fmt: skip
+        return _entry(session, access, study)
+
+
+def _entry(session: Session, access: Access, study: ReaderStudy) -> ReaderStudyEntry:
+    names = user_names(session)
+    total = Counter(t.user_id for t in study.tasks)
+    done = Counter(t.user_id for t in study.tasks if t.finished is not None)
+
+    def may(role: str) -> bool:
+        try:
+            access.require(study.project_id, study.centre_id, role)
+        except (AccessError, NotFoundError):
+            return False
+        return True
+
+    return ReaderStudyEntry(
+        id=study.id,
+        project=session.get_one(Project, study.project_id).code,
+        centre=session.get_one(Centre, study.centre_id).code,
+        title=study.title,
+        level=study.level,
+        arms=study.arms,
+        repeat_days=study.repeat_days,
+        frozen=study.frozen,
+        finished=sum(done.values()),
+        tasks=sum(total.values()),
+        by_reader={names[user]: [done[user], n] for user, n in total.items()},
+        can_manage=may("manager"),
+        can_verify=may("reviewer"),
+    )
+
+
+@router.get("/reader-studies")
+def list_reader_studies(access: AccessDep) -> list[ReaderStudyEntry]:
+    """Reader studies of one's projects and centres, newest first."""
+    with access.store.database.reading() as session:
+        rows = session.scalars(select(ReaderStudy).order_by(ReaderStudy.id.desc())).all()
+        return [_entry(session, access, s) for s in rows if access.rank(s.project_id, s.centre_id) >= 0]
+
+
+@router.get("/reader-studies/{number}/tasks")
+def list_tasks(number: Number, access: AccessDep) -> list[TaskEntry]:
+    """Every reading (role reviewer); who still has to read in it sees nothing."""
+    with access.store.database.reading() as session:
+        study = _seen(session, access, number)
+        names = user_names(session)
+        return [
+            TaskEntry(
+                id=t.id,
+                study=t.study_id,
+                pseudonym=session.get_one(Study, t.study_id).person.pseudonym,
+                reader=names[t.user_id],
+                version=t.segmentation_id,
+                **{
+                    k: getattr(t, k)
+                    for k in (
+                        "arm", "repeat", "finished", "index_low", "index_high", "seconds", "rating",
+                        "comment", "verdict", "verdict_by", "verdict_comment",
+                    )
+                },
+            )
+            for t in study.tasks
+        ]  # fmt: skip
+
+
+def _seen(session: Session, access: Access, number: int) -> ReaderStudy:
+    """A reader study whose readings the user may look at."""
+    study = _reader_study(session, access, number, "reviewer")
+    mine = [t for t in study.tasks if t.user_id == access.user.id and t.finished is None]
+    if mine and study.frozen is None:
+        raise AccessError("You still read in this study: its readings are shown when you have finished.")
+    return study
+
+
+@router.get("/reader-studies/{number}/agreement")
+def show_agreement(number: Number, access: AccessDep) -> dict[str, Any]:
+    """Agreement on level and masks, between readers and within each (role reviewer)."""
+    with access.store.database.reading() as session:
+        return agreement_of(session, access.store, _seen(session, access, number))
+
+
+@router.post("/reader-studies/{number}/freeze", status_code=204)
+def freeze(number: Number, access: AccessDep) -> None:
+    """End a reader study (role manager): nothing of it changes any more."""
+    with access.store.database.writing() as session:
+        study = _reader_study(session, access, number, "manager")
+        check_open(study)
+        study.frozen = now()
+        access.audit(
+            session, "freeze_reader_study", target=f"reader study {number}",
+            project_id=study.project_id, centre_id=study.centre_id,
+        )  # fmt: skip
+
+
+@router.get("/reader-studies/{number}/export.zip", response_class=Response, responses=_ZIP)
+def export(number: Number, access: AccessDep) -> Response:
+    """Readings as CSV, agreement as JSON, every mask as NIfTI (role manager)."""
+    store = access.store
+    tasks = list_tasks(number, access)
+    with store.database.writing() as session:
+        study = _reader_study(session, access, number, "manager")
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("readings.csv", _csv(tasks))
+            said = json.dumps(agreement_of(session, store, study), indent=1, ensure_ascii=False)
+            archive.writestr("agreement.json", said)
+            for task in tasks:
+                if task.version is not None:
+                    mask = session.get_one(Segmentation, task.version)
+                    archive.writestr(f"masks/{task.id}.nii.gz", store.files.read(mask.sha256))
+        access.audit(
+            session, "export_reader_study", target=f"reader study {number}",
+            project_id=study.project_id, centre_id=study.centre_id,
+        )  # fmt: skip
+    headers = {"Content-Disposition": f'attachment; filename="reader-study-{number}.zip"'}
+    return Response(out.getvalue(), media_type="application/zip", headers=headers)
+
+
+def _csv(tasks: Sequence[TaskEntry]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = list(TaskEntry.model_fields)
+    writer.writerow(names)
+    for task in tasks:
+        # A text that begins like a formula must not become one in a spreadsheet.
+        values = [getattr(task, name) for name in names]
+        writer.writerow([f"'{v}" if isinstance(v, str) and v[:1] in "=+-@\t\r" else v for v in values])
+    return out.getvalue()
+
+
+@router.get("/readings/next")
+def next_reading(access: AccessDep) -> NextReading:
+    """The reading whose turn it is."""
+    with access.store.database.reading() as session:
+        left = session.scalars(
+            select(ReaderTask.id)
+            .join(ReaderStudy, ReaderStudy.id == ReaderTask.reader_study_id)
+            .where(
+                ReaderTask.user_id == access.user.id,
+                ReaderTask.finished.is_(None),
+                ReaderStudy.frozen.is_(None),
+            )
+        ).all()
+        task = next_task(session, access.user)
+        if task is None:
+            return NextReading(task=None, left=len(left))
+        study = session.get_one(ReaderStudy, task.reader_study_id)
+        return NextReading(task=task.id, title=study.title, arm=task.arm, level=study.level, left=len(left))
+
+
+def _study_of(session: Session, access: Access, task: ReaderTask, role: str = "annotator") -> Study:
+    """The study of one's reading: seen through the reading alone."""
+    study = session.get_one(Study, task.study_id)
+    access.require(study.project_id, study.centre_id, role)
+    return study
+
+
+@router.get("/readings/{number}/viewer")
+def reading_viewer(number: Number, access: AccessDep) -> ViewerPage:
+    """Geometry for a reading; levels only where the arm shows the model's answer."""
+    store = access.store
+    with store.database.reading() as session:
+        task = own_task(session, access.user, number)
+        study = _study_of(session, access, task)
+        page = viewer_page(session, access, study, open_volume(store, session, study))
+        level = session.get_one(ReaderStudy, task.reader_study_id).level
+        draft = task_draft(session, task)
+        helped = task.arm != "scratch"
+        found = [r for r in page.levels if r.level == level] if helped else []
+        span = list(range(found[0].index_low, found[0].index_high + 1)) if found else []
+    access.audited("read_blind", study, task=number)
+    return page.model_copy(
+        update={
+            "pseudonym": f"{number}", "levels": found, "measured": [], "indices": span, "versions": [],
+            "shown": None, "analysed": None, "status": "done", "others": [], "can_edit": True,
+            "draft": len(draft.slices) if draft is not None else None, "draft_base": None,
+        }
+    )  # fmt: skip
+
+
+@router.get("/readings/{number}/volume", response_class=Response, responses=_RAW)
+def reading_volume(number: Number, access: AccessDep, low: Index, count: Count = 8) -> Response:
+    """HU of some slices, as for a study."""
+    with access.store.database.reading() as session:
+        study = _study_of(session, access, own_task(session, access.user, number))
+        return pieces(open_volume(access.store, session, study), low, count)
+
+
+@router.get("/readings/{number}/start", response_class=Response, responses=_RAW)
+def reading_start(number: Number, access: AccessDep) -> Response:
+    """What the model drew, packed like a version; nothing for a reading from scratch."""
+    with access.store.database.reading() as session:
+        task = own_task(session, access.user, number)
+        _study_of(session, access, task)
+        return packed(start_labels(session, access.store, task))
+
+
+@router.get("/readings/{number}/draft", response_class=Response, responses=_RAW)
+def reading_draft(number: Number, access: AccessDep) -> Response:
+    """One's unsaved slices, packed like a version."""
+    with access.store.database.reading() as session:
+        task = own_task(session, access.user, number)
+        volume = open_volume(access.store, session, _study_of(session, access, task))
+        draft = task_draft(session, task)
+        rows, columns = volume.hu.shape[1:]
+        return packed(draft_labels(draft, (int(rows), int(columns))) if draft is not None else {})
+
+
+@router.get("/readings/{number}/draft/numbers")
+def reading_numbers(number: Number, access: AccessDep) -> Numbers:
+    """What was measured on one's slices; no index and no answer."""
+    with access.store.database.reading() as session:
+        draft = task_draft(session, own_task(session, access.user, number))
+        slices = [s.measured for s in draft.slices] if draft is not None else []
+        return Numbers(slices=slices, measurements=[], indices=[], diagnosis=[])
+
+
+@router.delete("/readings/{number}/draft", status_code=204)
+def drop_reading_draft(number: Number, access: AccessDep) -> None:
+    """Begin the reading again."""
+    with access.store.database.writing() as session:
+        draft = task_draft(session, own_task(session, access.user, number, lock=True))
+        if draft is not None:
+            session.delete(draft)
+
+
+@router.put("/readings/{number}/draft/{index}", openapi_extra=_BINARY)
+async def put_reading_draft(
+    number: Number, index: SliceIndex, request: Request, access: AccessDep
+) -> Numbers:
+    """Keep a slice of a reading (uint8 [row, column], gzip if the header says so)."""
+    content = await read_body(request, 64 * 1024 * 1024)
+    if request.headers.get("Content-Encoding") == "gzip":
+        content = inflated(content)
+    return await to_thread.run_sync(_put, access, number, index, content)
+
+
+def _put(access: Access, number: int, index: int, content: bytes) -> Numbers:
+    store = access.store
+    with store.database.reading() as session:
+        study = _study_of(session, access, own_task(session, access.user, number))
+        volume = open_volume(store, session, study)
+        result = result_of(store, session, study.analysis_id or 0)
+    if index >= volume.n_slices:
+        raise InputError(f"The volume has slices 0 to {volume.n_slices - 1}.")
+    labels = checked_labels(content, volume)
+    # The name of the level would say where the model saw it.
+    measured = {**measured_slice(volume, result, index, labels), "level": None, "level_confidence": 0.0}
+    with store.database.writing() as session:
+        task = own_task(session, access.user, number, lock=True)
+        study = session.get_one(Study, task.study_id)
+        put_slice(session, study, access.user, None, index, labels, measured, task.id)
+    return Numbers(slices=[measured], measurements=[], indices=[], diagnosis=[])
+
+
+@router.post("/readings/{number}/finish")
+def finish_reading(number: Number, given: Finished, access: AccessDep) -> NextReading:
+    """Finish a reading: range and masks are kept for good; the answer is the next one."""
+    store = access.store
+    with store.database.reading() as session:
+        task = own_task(session, access.user, number)
+        study = _study_of(session, access, task)
+        volume = open_volume(store, session, study)
+        draft = task_draft(session, task)
+        rows, columns = volume.hu.shape[1:]
+        drawn: Labels = draft_labels(draft, (int(rows), int(columns))) if draft is not None else {}
+        before = start_labels(session, store, task) if task.arm == "edit" else {}
+        labels = {**before, **drawn}
+    if not 0 <= given.index_low <= given.index_high < volume.n_slices:
+        raise InputError(f"A range lies within the slices 0 to {volume.n_slices - 1}, from low to high.")
+    missing = [i for i in range(given.index_low, given.index_high + 1) if i not in labels]
+    if missing:
+        listed = ", ".join(map(str, missing[:10]))
+        raise InputError(f"{len(missing)} slices of the range have no mask yet: {listed}.")
+    mask = new_version(
+        store, volume, study, labels,
+        reader=access.user.name, reason=f"reading {number}", user_id=access.user.id,
+    )  # fmt: skip
+    mask.blind = True
+    with store.database.writing() as session:
+        task = own_task(session, access.user, number, lock=True)
+        session.add(mask)
+        session.flush()
+        task.segmentation_id = mask.id
+        task.index_low, task.index_high = given.index_low, given.index_high
+        task.seconds, task.rating, task.comment = given.seconds, given.rating, given.comment
+        task.finished = now()
+        draft = task_draft(session, task)
+        if draft is not None:
+            session.delete(draft)
+        access.audit(session, "finish_reading", session.get_one(Study, task.study_id), task=number)
+    return next_reading(access)
+
+
+@router.post("/readings/{number}/verdict", status_code=204)
+def judge_reading(number: Number, given: Verdict, access: AccessDep) -> None:
+    """Approve or reject a reading with a comment, or make it the study's result (role reviewer)."""
+    with access.store.database.writing() as session:
+        task = session.get(ReaderTask, number)
+        if task is None:
+            raise NotFoundError("There is no such reading.")
+        reader_study = _seen(session, access, task.reader_study_id)
+        study = access.study(session, task.study_id, "reviewer", lock=True)
+        check_open(reader_study)
+        if task.user_id == access.user.id:
+            raise AccessError("Nobody verifies a reading of their own.")
+        if task.finished is None or task.index_low is None or task.index_high is None:
+            raise InputError("The reading is not finished.")
+        task.verdict = "approved" if given.approve else "rejected"
+        task.verdict_by, task.verdict_comment = access.user.name, given.comment
+        study.review = "accepted" if given.approve else "reader"
+        study.review_reason = given.comment[:200]
+        if given.approve and given.adopt:
+            _adopt(session, access, study, reader_study, task)
+        access.audit(session, "judge_reading", study, task=number, verdict=task.verdict, adopted=given.adopt)
+
+
+def _adopt(
+    session: Session, access: Access, study: Study, reader_study: ReaderStudy, task: ReaderTask
+) -> None:
+    read = session.get_one(Segmentation, task.segmentation_id)
+    mask = Segmentation(
+        study_id=study.id,
+        parent_id=read.id,
+        reader=read.reader,
+        user_id=read.user_id,
+        reason=f"reading {task.id}, adopted by {access.user.name}",
+        sha256=read.sha256,
+        size=read.size,
+        indices=read.indices,
+    )
+    session.add(mask)
+    session.flush()
+    study.segmentation_id = mask.id
+    session.add(
+        LevelCorrection(
+            study_id=study.id, level=reader_study.level, index_low=task.index_low, index_high=task.index_high,
+            user_id=task.user_id, reason=f"reading {task.id}",
+        )
+    )  # fmt: skip
+    queue_study(session, access.store, study, priority=2)
