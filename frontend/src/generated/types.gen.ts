@@ -439,6 +439,38 @@ export type FileEntry = {
 };
 
 /**
+ * Finished
+ *
+ * What a reader found.
+ */
+export type Finished = {
+    /**
+     * Index Low
+     */
+    index_low: number;
+    /**
+     * Index High
+     */
+    index_high: number;
+    /**
+     * Seconds
+     *
+     * Time with the study on the screen.
+     */
+    seconds: number;
+    /**
+     * Rating
+     *
+     * Acceptability of the model's masks, 1 to 5.
+     */
+    rating?: number | null;
+    /**
+     * Comment
+     */
+    comment?: string;
+};
+
+/**
  * Identifiers
  *
  * Who the report is for; at least two of the three must agree with the mapping.
@@ -793,6 +825,36 @@ export type NewUser = {
 };
 
 /**
+ * NextReading
+ *
+ * The reading whose turn it is.
+ */
+export type NextReading = {
+    /**
+     * Task
+     */
+    task: number | null;
+    /**
+     * Title
+     */
+    title?: string;
+    /**
+     * Arm
+     */
+    arm?: string;
+    /**
+     * Level
+     */
+    level?: string;
+    /**
+     * Left
+     *
+     * Readings that are not finished, those that wait for a wash-out included.
+     */
+    left: number;
+};
+
+/**
  * Numbers
  *
  * What the unsaved masks would give; fields are those of ``result.json``.
@@ -896,6 +958,52 @@ export type Passwords = {
      * New
      */
     new: string;
+};
+
+/**
+ * Planned
+ *
+ * A reader study to be made.
+ */
+export type Planned = {
+    /**
+     * Project
+     */
+    project: string;
+    /**
+     * Centre
+     */
+    centre: string;
+    /**
+     * Title
+     */
+    title: string;
+    /**
+     * Level
+     */
+    level?: string;
+    /**
+     * Arms
+     */
+    arms: Array<'scratch' | 'assisted' | 'edit'>;
+    /**
+     * Readers
+     */
+    readers: Array<string>;
+    /**
+     * Studies
+     */
+    studies: Array<number>;
+    /**
+     * Repeat Days
+     *
+     * Wash-out; null: read once.
+     */
+    repeat_days?: number | null;
+    /**
+     * Seed
+     */
+    seed?: number;
 };
 
 /**
@@ -1030,6 +1138,70 @@ export type Queued = {
      * Job
      */
     job: string;
+};
+
+/**
+ * ReaderStudyEntry
+ *
+ * A reader study and how far it is.
+ */
+export type ReaderStudyEntry = {
+    /**
+     * Id
+     */
+    id: number;
+    /**
+     * Project
+     */
+    project: string;
+    /**
+     * Centre
+     */
+    centre: string;
+    /**
+     * Title
+     */
+    title: string;
+    /**
+     * Level
+     */
+    level: string;
+    /**
+     * Arms
+     */
+    arms: Array<string>;
+    /**
+     * Repeat Days
+     */
+    repeat_days: number | null;
+    /**
+     * Frozen
+     */
+    frozen: string | null;
+    /**
+     * Finished
+     */
+    finished: number;
+    /**
+     * Tasks
+     */
+    tasks: number;
+    /**
+     * By Reader
+     *
+     * Reader -> finished, all.
+     */
+    by_reader: {
+        [key: string]: Array<number>;
+    };
+    /**
+     * Can Manage
+     */
+    can_manage: boolean;
+    /**
+     * Can Verify
+     */
+    can_verify: boolean;
 };
 
 /**
@@ -1429,6 +1601,78 @@ export type StudyPage = {
 };
 
 /**
+ * TaskEntry
+ *
+ * One reading.
+ */
+export type TaskEntry = {
+    /**
+     * Id
+     */
+    id: number;
+    /**
+     * Study
+     */
+    study: number;
+    /**
+     * Pseudonym
+     */
+    pseudonym: string;
+    /**
+     * Reader
+     */
+    reader: string;
+    /**
+     * Arm
+     */
+    arm: string;
+    /**
+     * Repeat
+     */
+    repeat: number;
+    /**
+     * Finished
+     */
+    finished: string | null;
+    /**
+     * Index Low
+     */
+    index_low: number | null;
+    /**
+     * Index High
+     */
+    index_high: number | null;
+    /**
+     * Seconds
+     */
+    seconds: number;
+    /**
+     * Rating
+     */
+    rating: number | null;
+    /**
+     * Comment
+     */
+    comment: string;
+    /**
+     * Verdict
+     */
+    verdict: string;
+    /**
+     * Verdict By
+     */
+    verdict_by: string;
+    /**
+     * Verdict Comment
+     */
+    verdict_comment: string;
+    /**
+     * Version
+     */
+    version: number | null;
+};
+
+/**
  * Tile
  *
  * A study on the contact sheet.
@@ -1651,6 +1895,28 @@ export type UserEntry = {
      * Memberships
      */
     memberships?: Array<MemberEntry>;
+};
+
+/**
+ * Verdict
+ *
+ * What a verifier says of a reading.
+ */
+export type Verdict = {
+    /**
+     * Approve
+     */
+    approve: boolean;
+    /**
+     * Comment
+     */
+    comment?: string;
+    /**
+     * Adopt
+     *
+     * This reading becomes the study's result.
+     */
+    adopt?: boolean;
 };
 
 /**
@@ -4772,6 +5038,844 @@ export type CorrectLevelResponses = {
 };
 
 export type CorrectLevelResponse = CorrectLevelResponses[keyof CorrectLevelResponses];
+
+export type ListReaderStudiesData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/api/v1/reader-studies';
+};
+
+export type ListReaderStudiesErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type ListReaderStudiesResponses = {
+    /**
+     * Response List Reader Studies
+     *
+     * Successful Response
+     */
+    200: Array<ReaderStudyEntry>;
+};
+
+export type ListReaderStudiesResponse = ListReaderStudiesResponses[keyof ListReaderStudiesResponses];
+
+export type MakeReaderStudyData = {
+    body: Planned;
+    path?: never;
+    query?: never;
+    url: '/api/v1/reader-studies';
+};
+
+export type MakeReaderStudyErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type MakeReaderStudyResponses = {
+    /**
+     * Successful Response
+     */
+    201: ReaderStudyEntry;
+};
+
+export type MakeReaderStudyResponse = MakeReaderStudyResponses[keyof MakeReaderStudyResponses];
+
+export type ListTasksData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query?: never;
+    url: '/api/v1/reader-studies/{number}/tasks';
+};
+
+export type ListTasksErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type ListTasksResponses = {
+    /**
+     * Response List Tasks
+     *
+     * Successful Response
+     */
+    200: Array<TaskEntry>;
+};
+
+export type ListTasksResponse = ListTasksResponses[keyof ListTasksResponses];
+
+export type ShowAgreementData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query?: never;
+    url: '/api/v1/reader-studies/{number}/agreement';
+};
+
+export type ShowAgreementErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type ShowAgreementResponses = {
+    /**
+     * Response Show Agreement
+     *
+     * Successful Response
+     */
+    200: {
+        [key: string]: unknown;
+    };
+};
+
+export type ShowAgreementResponse = ShowAgreementResponses[keyof ShowAgreementResponses];
+
+export type FreezeData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query?: never;
+    url: '/api/v1/reader-studies/{number}/freeze';
+};
+
+export type FreezeErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type FreezeResponses = {
+    /**
+     * Successful Response
+     */
+    204: void;
+};
+
+export type FreezeResponse = FreezeResponses[keyof FreezeResponses];
+
+export type ExportReaderStudyData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query?: never;
+    url: '/api/v1/reader-studies/{number}/export.zip';
+};
+
+export type ExportReaderStudyErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type ExportReaderStudyResponses = {
+    /**
+     * Successful Response
+     */
+    200: Blob | File;
+};
+
+export type ExportReaderStudyResponse = ExportReaderStudyResponses[keyof ExportReaderStudyResponses];
+
+export type NextReadingData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/api/v1/readings/next';
+};
+
+export type NextReadingErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type NextReadingResponses = {
+    /**
+     * Successful Response
+     */
+    200: NextReading;
+};
+
+export type NextReadingResponse = NextReadingResponses[keyof NextReadingResponses];
+
+export type ReadingViewerData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query?: never;
+    url: '/api/v1/readings/{number}/viewer';
+};
+
+export type ReadingViewerErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type ReadingViewerResponses = {
+    /**
+     * Successful Response
+     */
+    200: ViewerPage;
+};
+
+export type ReadingViewerResponse = ReadingViewerResponses[keyof ReadingViewerResponses];
+
+export type ReadingVolumeData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query: {
+        /**
+         * Low
+         */
+        low: number;
+        /**
+         * Count
+         */
+        count?: number;
+    };
+    url: '/api/v1/readings/{number}/volume';
+};
+
+export type ReadingVolumeErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type ReadingVolumeResponses = {
+    /**
+     * Successful Response
+     */
+    200: Blob | File;
+};
+
+export type ReadingVolumeResponse = ReadingVolumeResponses[keyof ReadingVolumeResponses];
+
+export type ReadingStartData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query?: never;
+    url: '/api/v1/readings/{number}/start';
+};
+
+export type ReadingStartErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type ReadingStartResponses = {
+    /**
+     * Successful Response
+     */
+    200: Blob | File;
+};
+
+export type ReadingStartResponse = ReadingStartResponses[keyof ReadingStartResponses];
+
+export type DropReadingDraftData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query?: never;
+    url: '/api/v1/readings/{number}/draft';
+};
+
+export type DropReadingDraftErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type DropReadingDraftResponses = {
+    /**
+     * Successful Response
+     */
+    204: void;
+};
+
+export type DropReadingDraftResponse = DropReadingDraftResponses[keyof DropReadingDraftResponses];
+
+export type ReadingDraftData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query?: never;
+    url: '/api/v1/readings/{number}/draft';
+};
+
+export type ReadingDraftErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type ReadingDraftResponses = {
+    /**
+     * Successful Response
+     */
+    200: Blob | File;
+};
+
+export type ReadingDraftResponse = ReadingDraftResponses[keyof ReadingDraftResponses];
+
+export type ReadingNumbersData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query?: never;
+    url: '/api/v1/readings/{number}/draft/numbers';
+};
+
+export type ReadingNumbersErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type ReadingNumbersResponses = {
+    /**
+     * Successful Response
+     */
+    200: Numbers;
+};
+
+export type ReadingNumbersResponse = ReadingNumbersResponses[keyof ReadingNumbersResponses];
+
+export type PutReadingDraftData = {
+    body?: Blob | File;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+        /**
+         * Index
+         */
+        index: number;
+    };
+    query?: never;
+    url: '/api/v1/readings/{number}/draft/{index}';
+};
+
+export type PutReadingDraftErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type PutReadingDraftResponses = {
+    /**
+     * Successful Response
+     */
+    200: Numbers;
+};
+
+export type PutReadingDraftResponse = PutReadingDraftResponses[keyof PutReadingDraftResponses];
+
+export type FinishReadingData = {
+    body: Finished;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query?: never;
+    url: '/api/v1/readings/{number}/finish';
+};
+
+export type FinishReadingErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type FinishReadingResponses = {
+    /**
+     * Successful Response
+     */
+    200: NextReading;
+};
+
+export type FinishReadingResponse = FinishReadingResponses[keyof FinishReadingResponses];
+
+export type JudgeReadingData = {
+    body: Verdict;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query?: never;
+    url: '/api/v1/readings/{number}/verdict';
+};
+
+export type JudgeReadingErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type JudgeReadingResponses = {
+    /**
+     * Successful Response
+     */
+    204: void;
+};
+
+export type JudgeReadingResponse = JudgeReadingResponses[keyof JudgeReadingResponses];
 
 export type CentresData = {
     body?: never;

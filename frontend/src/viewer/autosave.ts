@@ -39,14 +39,14 @@ export class Autosave {
 
   constructor(
     private readonly user: string,
-    private readonly study: number,
+    private readonly home: string,
     private readonly base: () => number | null,
     private readonly labels: (index: number) => Uint8Array,
     private readonly heard: (numbers: Numbers | null, problem: Error | null) => void,
   ) {}
 
   private key(index: number): string {
-    return `${this.user}/${this.study}/${String(index).padStart(6, "0")}`;
+    return `${this.user}${this.home}/${String(index).padStart(6, "0")}`;
   }
 
   get pending(): number {
@@ -97,7 +97,7 @@ export class Autosave {
 
   private async send(index: number, labels: Uint8Array): Promise<Numbers> {
     const base = this.base();
-    const place = `${BASE}/studies/${this.study}/draft/${index}${base === null ? "" : `?base=${base}`}`;
+    const place = `${BASE}${this.home}/draft/${index}${base === null ? "" : `?base=${base}`}`;
     let answer: Response;
     try {
       answer = await fetch(place, {
@@ -113,7 +113,7 @@ export class Autosave {
 
   /** Strokes that never reached the server: slice -> labels, and the version that they change. */
   async left(): Promise<Map<number, Kept>> {
-    const range = IDBKeyRange.bound(`${this.user}/${this.study}/`, `${this.user}/${this.study}/~`);
+    const range = IDBKeyRange.bound(`${this.user}${this.home}/`, `${this.user}${this.home}/~`);
     const names = (await kept("readonly", (store) => store.getAllKeys(range))) ?? [];
     const values = ((await kept("readonly", (store) => store.getAll(range))) ?? []) as Kept[];
     return new Map(values.map((value, k) => [Number(String(names[k]).split("/").at(-1)), value]));
@@ -121,7 +121,7 @@ export class Autosave {
 
   /** Forget what the browser kept. */
   async forget(): Promise<void> {
-    const range = IDBKeyRange.bound(`${this.user}/${this.study}/`, `${this.user}/${this.study}/~`);
+    const range = IDBKeyRange.bound(`${this.user}${this.home}/`, `${this.user}${this.home}/~`);
     await kept("readwrite", (store) => store.delete(range));
   }
 }

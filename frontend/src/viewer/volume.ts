@@ -13,7 +13,7 @@ export class Volume {
   private readonly there: Uint8Array;
   private stopped = false;
 
-  constructor(readonly number: number, readonly page: ViewerPage) {
+  constructor(private readonly home: string, readonly page: ViewerPage) {
     [this.depth, this.rows, this.columns] = page.shape;
     this.hu = new Int16Array(this.depth * this.rows * this.columns);
     this.there = new Uint8Array(this.depth);
@@ -65,7 +65,7 @@ export class Volume {
   }
 
   private async fetch(low: number, count: number): Promise<void> {
-    const answer = await fetch(`${BASE}/studies/${this.number}/volume?low=${low}&count=${count}`, { headers: headers() });
+    const answer = await fetch(`${BASE}${this.home}/volume?low=${low}&count=${count}`, { headers: headers() });
     if (!answer.ok) await taken(answer);
     const part = new Int16Array(await answer.arrayBuffer());
     this.hu.set(part, low * this.rows * this.columns);

@@ -275,7 +275,7 @@ def freeze(number: Number, access: AccessDep) -> None:
 
 
 @router.get("/reader-studies/{number}/export.zip", response_class=Response, responses=_ZIP)
-def export(number: Number, access: AccessDep) -> Response:
+def export_reader_study(number: Number, access: AccessDep) -> Response:
     """Readings as CSV, agreement as JSON, every mask as NIfTI (role manager)."""
     store = access.store
     tasks = list_tasks(number, access)

@@ -1,0 +1,102 @@
+"""A reader study in a real browser: planned by a manager, read blind by two, agreement, verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from sarcoscope.samples.dicom_series import SeriesSettings, write_dicom_series
+from sarcoscope.samples.phantom import PhantomSettings, make_phantom
+from sarcoscope.store.store import Store
+from tests.e2e.conftest import Site, check_access, shot
+from tests.e2e.test_viewer import AXIAL, signed_in, wait_done
+from tests.web.server import add_users, client, upload_folder
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Two processed phantoms."""
+    root: Path = tmp_path_factory.mktemp("readings")
+    store = Store.open(root / "data")
+    add_users(store)
+    store.close()
+    running = Site(root / "data")
+    manager = client(running.url, "manager")
+    for seed in ("4", "5"):
+        phantom = make_phantom(
+            PhantomSettings(seed=int(seed), matrix=128, pixel_mm=3.2, top_level="L1", bottom_level="L5")
+        )
+        write_dicom_series(phantom, root / seed, SeriesSettings(patient_id=f"P-{seed}", seed=seed))
+        upload_folder(manager, root / seed)
+    for number in (1, 2):
+        manager.post(f"/studies/{number}/process", json={})
+        wait_done(manager, number)
+    yield running
+    running.stop()
+
+
+def read_all(page: Page, *, erase: bool) -> None:
+    page.goto("/readings")
+    page.get_by_role("link", name="Read the next one").click()
+    for left in (1, 0):
+        expect(page.locator(AXIAL)).to_be_visible()
+        expect(page.get_by_text("Loading", exact=False)).to_have_count(0)
+        expect(page.get_by_role("tab", name="Versions")).to_have_count(0)
+        if erase:
+            page.keyboard.press("e")
+            box = page.locator(AXIAL).bounding_box()
+            assert box is not None
+            x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+            page.mouse.move(x - 60, y + 40)
+            page.mouse.down()
+            page.mouse.move(x + 60, y + 40, steps=8)
+            page.mouse.up()
+            expect(page.get_by_text("A draft is kept on the server.", exact=False)).to_be_visible()
+            shot(page, f"50_reading_{left}")
+        page.get_by_label("How acceptable was the model's answer?").select_option("4")
+        page.get_by_label("Comment").fill("read")
+        page.get_by_role("button", name="Finish the reading").click()
+        expect(page.get_by_text(f"The reading is kept. {left} left.")).to_be_visible()
+    expect(page.get_by_text("Nothing is waiting for you.")).to_be_visible()
+
+
+def test_a_reader_study(site: Site, browser: Browser) -> None:
+    manager = signed_in(browser, site, "manager")
+    expect(manager.get_by_role("row")).to_have_count(3)
+    for box in manager.get_by_role("row").get_by_role("checkbox").all()[1:3]:
+        box.check()
+    manager.get_by_role("link", name="Reader study").click()
+    expect(manager.get_by_label("Numbers of the studies", exact=False)).to_have_value("1,2")
+    manager.get_by_label("Title").fill("Two readers, L3")
+    for name in ("annotator", "reviewer"):
+        manager.get_by_label(name, exact=True).check()
+    shot(manager, "51_reader_study_form")
+    check_access(manager)
+    manager.get_by_role("button", name="Add").click()
+    expect(manager.get_by_role("cell", name="0 / 4")).to_be_visible()
+    one, two = signed_in(browser, site, "annotator"), signed_in(browser, site, "reviewer")
+    # Blind: neither list nor page shows a study that is still to be read.
+    expect(one.get_by_text("There is no study here yet", exact=False)).to_be_visible()
+    one.goto("/studies/1")
+    expect(one.get_by_role("status")).to_contain_text("blind")
+    read_all(one, erase=False)
+    read_all(two, erase=True)
+    manager.goto("/readings")
+    manager.get_by_role("button", name="Readings and agreement").click()
+    expect(manager.get_by_text("annotator – reviewer", exact=False)).to_be_visible()
+    expect(manager.get_by_text("kappa 1.000", exact=False)).to_be_visible()
+    found = client(site.url, "manager").get("/reader-studies/1/agreement").json()
+    muscle = found["between"][0]["pairs"][0]["masks"][0]
+    assert muscle["dice_mean"] < 1
+    expect(manager.get_by_role("cell", name=f"{muscle['dice_mean']:.3f}").first).to_be_visible()
+    manager.once("dialog", lambda dialog: dialog.accept("well drawn"))
+    manager.get_by_role("button", name="Approve", exact=True).first.click()
+    expect(manager.get_by_text("approved · manager: well drawn")).to_be_visible()
+    shot(manager, "52_agreement")
+    check_access(manager)
+    for page in (manager, one, two):
+        assert page.faults == []  # type: ignore[attr-defined]
+        page.context.close()
