@@ -5,6 +5,7 @@ The tests are one piece of work, in their order.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -408,6 +409,12 @@ def test_two_readers_at_once(site: Site, reader: Page, browser: Browser) -> None
     assert [v["reason"] for v in versions[:2]] == ["mine second", "mine first"]
     assert versions[0]["parent"] == versions[1]["id"]
     other.context.close()
+
+
+def test_the_next_study_is_another_one(site: Site, reader: Page) -> None:
+    open_viewer(reader, 1)
+    reader.get_by_role("button", name="Next study").click()
+    expect(reader).to_have_url(re.compile(r"/studies/[23]/viewer$"))
 
 
 def test_korean_help_and_access(site: Site, reader: Page, browser: Browser) -> None:

@@ -11,14 +11,18 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from sarcoscope.imaging.label_files import OUR_VALUES
 from sarcoscope.store.store import Store
+from sarcoscope.store.training_set import write_training_set
+from sarcoscope.training.manifest import LabelOptions, load_row, read_manifest
 from tests.web.server import Client, add_users, client, phantom_zip, running, upload, work_off
-from tests.web.test_corrections import labels
+from tests.web.test_corrections import hu, labels
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +81,7 @@ def test_only_a_manager_plans_and_only_what_was_analysed(place: tuple[Store, str
     manager = client(place[1], "manager")
     assert planned(client(place[1], "reviewer")).status_code == 403
     assert planned(manager, readers=["ghost"]).status_code == 422
+    assert planned(manager, readers=["viewer"]).status_code == 422
     assert planned(manager, studies=[1, 99]).status_code == 404
     assert planned(manager, arms=[]).status_code == 422
     answer = planned(manager)
@@ -164,7 +169,9 @@ def labels_of_study(browser: Client, number: int, version: int) -> Any:
     return dict(zip(indices, planes, strict=True))
 
 
-def test_a_verifier_approves_and_a_reading_becomes_the_result(place: tuple[Store, str]) -> None:
+def test_a_verifier_approves_and_a_reading_becomes_the_result(
+    place: tuple[Store, str], tmp_path: Path
+) -> None:
     store, url = place
     verifier = client(url, "manager")
     tasks = verifier.get("/reader-studies/1/tasks").json()
@@ -183,6 +190,17 @@ def test_a_verifier_approves_and_a_reading_becomes_the_result(place: tuple[Store
     shown = labels(verifier, f"/studies/1/masks/{page['shown']}")
     assert all(np.array_equal(shown[i], drawn[i]) for i in drawn)
     assert verifier.get("/studies/1").json()["row"]["review"] == "accepted"
+    # What was accepted and drawn by a person is training data.
+    said = write_training_set(store, tmp_path)
+    (row,) = read_manifest(tmp_path / "manifest.csv")
+    assert (row.level, row.centre, said["masks"][0]["version"]) == ("L3", "here", page["shown"])
+    cases = load_row(row, tmp_path, LabelOptions(OUR_VALUES))
+    volume = hu(verifier)
+    assert len(cases) == len(page["indices"])
+    for case, index in zip(cases, page["indices"], strict=True):
+        assert np.array_equal(case.hu, volume[index])
+        assert case.mask is not None
+        assert np.array_equal(case.mask == 1, shown[index] == 1)
     other = next(t for t in tasks if t["reader"] == "annotator" and t["study"] == 2)
     verifier.post(f"/readings/{other['id']}/verdict", json={"approve": False, "comment": "kidney"})
     assert verifier.get("/studies/2").json()["row"]["review"] == "reader"

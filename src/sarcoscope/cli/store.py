@@ -11,7 +11,9 @@ import typer
 from sarcoscope.cli.console import progress_shown, tell
 from sarcoscope.cli.store_options import DatabaseOption, DataOption, opened_store
 
-app = typer.Typer(help="The platform's data: check, backup, restore, room.", no_args_is_help=True)
+app = typer.Typer(
+    help="The platform's data: check, backup, restore, room, corrections.", no_args_is_help=True
+)
 
 
 @app.command("check")
@@ -82,3 +84,21 @@ def room_command(
     basis = f"{found.known_studies} studies of this store" if found.known_studies else "typical figures"
     typer.echo(f"{studies} studies: {found.disk_bytes / 1e9:.1f} GB of disk ({free / 1e9:.1f} GB are free)")
     typer.echo(f"{found.seconds_one_worker / 3600:.1f} hours with one worker (from {basis})")
+
+
+@app.command("corrections")
+def corrections_command(
+    out: Annotated[Path, typer.Argument(help="Folder to write manifest.csv, images and masks into.")],
+    project: Annotated[str | None, typer.Option("--project", help="Only this project (its code).")] = None,
+    data: DataOption = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Write accepted studies with corrected masks as training data for 'sarcoscope train'."""
+    from sarcoscope.store.training_set import write_training_set
+
+    with opened_store(data, database) as store, progress_shown(False) as progress:
+        said = write_training_set(store, out, project, progress)
+    masks = len(said["masks"])
+    typer.echo(
+        f"{masks} masks (digest {said['digest'][:12]}): sarcoscope train RECIPE --data {out}/manifest.csv"
+    )

@@ -34,6 +34,7 @@ from sarcoscope.store.results import result_of
 from sarcoscope.store.tables import (
     Centre,
     LevelCorrection,
+    Membership,
     Project,
     ReaderStudy,
     ReaderTask,
@@ -44,7 +45,7 @@ from sarcoscope.store.tables import (
 )
 from sarcoscope.store.versions import Labels, checked_labels, draft_labels, new_version, put_slice
 from sarcoscope.store.volumes import open_volume
-from sarcoscope.web.access import Access, AccessDep, Number
+from sarcoscope.web.access import RANK, Access, AccessDep, Number
 from sarcoscope.web.routers.corrections import Numbers, SliceIndex, inflated, measured_slice, read_body
 from sarcoscope.web.routers.viewer import Count, Index, ViewerPage, packed, pieces, viewer_page
 from sarcoscope.web.scope import Code, place
@@ -165,6 +166,13 @@ def make_reader_study(given: Planned, access: AccessDep) -> ReaderStudyEntry:
         users = session.scalars(select(User).where(User.name.in_(given.readers), User.active)).all()
         if len(users) < len(set(given.readers)):
             raise InputError("A reader is not known.")
+        members = {
+            m.user_id: RANK[m.role]
+            for m in session.scalars(select(Membership).filter_by(project_id=project.id, centre_id=centre.id))
+        }
+        for user in users:
+            if members.get(user.id, -1) < RANK["annotator"]:
+                raise InputError(f"{user.name} is no annotator of this project and centre.")
         study = ReaderStudy(
             project_id=project.id,
             centre_id=centre.id,
