@@ -29,12 +29,16 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from sarcoscope.samples.dicom_series import SeriesSettings, write_dicom_series
 from sarcoscope.samples.phantom import PhantomSettings, make_phantom
+from sarcoscope.store.accounts import hashed
+from sarcoscope.store.store import Store
+from sarcoscope.store.tables import Membership, Study, User
 
 PICTURES: Final = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 MOST_BYTES: Final = 150_000
 COLOURS: Final = 128
 SIZE: Final = {"width": 1280, "height": 720}
 _PASSWORD: Final = "a password for pictures"
+_READERS = ("first", "second")
 _FLAGS: Final = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -316,6 +320,76 @@ def viewer_pictures(page: Page) -> None:
     shot(page, "viewer_versions")
 
 
+def add_readers(data: Path) -> None:
+    """Two annotators of the first study's project and centre."""
+    store = Store.open(data)
+    with store.database.writing() as session:
+        study = session.get_one(Study, 1)
+        for name in _READERS:
+            user = User(name=name, password=hashed(_PASSWORD))
+            session.add(user)
+            session.flush()
+            session.add(
+                Membership(
+                    user_id=user.id,
+                    project_id=study.project_id,
+                    centre_id=study.centre_id,
+                    role="annotator",
+                )
+            )
+    store.close()
+
+
+def reading_pictures(page: Page, browser: Browser, url: str, data: Path) -> None:
+    """A reader study of two readers; the second erases a little."""
+    add_readers(data)
+    page.goto("/readings?studies=1-4")
+    page.get_by_label("Title").fill("L3, two readers")
+    for name in _READERS:
+        page.get_by_label(name, exact=True).check()
+    page.get_by_role("button", name="Add").click()
+    expect(page.get_by_role("cell", name="0 / 8")).to_be_visible()
+    for name in _READERS:
+        context = browser.new_context(base_url=url, viewport=SIZE, locale="en-US", color_scheme="light")
+        own = context.new_page()
+        own.goto("/")
+        own.get_by_label("User name").fill(name)
+        own.get_by_label("Password").fill(_PASSWORD)
+        own.get_by_role("button", name="Sign in").click()
+        own.get_by_role("link", name="Reading").click()
+        own.get_by_role("link", name="Read the next one").click()
+        for left in (3, 2, 1, 0):
+            read_one(own, left, erase=name == _READERS[1])
+        context.close()
+    page.goto("/readings")
+    page.get_by_role("button", name="Readings and agreement").click()
+    expect(page.get_by_text(" – ".join(_READERS), exact=False)).to_be_visible()
+    scroll(page.get_by_role("heading", name="Agreement"), 20)
+    shot(page, "agreement")
+
+
+def read_one(page: Page, left: int, *, erase: bool) -> None:
+    """One reading."""
+    canvas = page.locator("canvas[data-view=axial]")
+    expect(canvas).to_be_visible()
+    expect(page.get_by_text("Loading", exact=False)).to_have_count(0)
+    if erase:
+        page.keyboard.press("e")
+        box = canvas.bounding_box()
+        assert box is not None
+        x, y = box["x"] + box["width"] * 0.42, box["y"] + box["height"] * 0.5
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x + 8 * left, y + 6, steps=6)
+        page.mouse.up()
+        expect(page.get_by_text("A draft is kept on the server.", exact=False)).to_be_visible()
+    page.get_by_label("How acceptable was the model's answer?").select_option("4" if erase else "5")
+    if erase and left == 3:
+        shot(page, "reading")
+    page.get_by_role("button", name="Finish the reading").click()
+    expect(page.get_by_text(f"The reading is kept. {left} left.")).to_be_visible()
+
+
 def main() -> None:
     """Make all pictures."""
     program = shutil.which("chromium")
@@ -341,6 +415,7 @@ def main() -> None:
         review_pictures(page)
         data_pictures(page)
         viewer_pictures(page)
+        reading_pictures(page, browser, url, Path(temporary) / "data")
         browser.close()
 
 
