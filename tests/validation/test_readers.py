@@ -26,9 +26,10 @@ def test_icc_needs_two_of_each() -> None:
     assert icc_2_1(np.ones((4, 1))) is None
     assert icc_2_1(np.ones((4, 2))) is None
     assert icc_2_1(np.array([[1.0, 2.0], [1.0, 2.0]])) is None
-    same = icc_2_1(np.array([[1.0, 1.0], [2.0, 2.0], [5.0, 5.0]]))
-    assert same is not None
-    assert (same.value, same.low, same.high) == (1.0, 1.0, 1.0)
+    for scale in (1.0, 0.1, 123.456):
+        same = icc_2_1(np.array([[1.0, 1.0], [2.0, 2.0], [5.1, 5.1]]) * scale)
+        assert same is not None
+        assert (same.value, same.low, same.high) == pytest.approx((1.0, 1.0, 1.0))
 
 
 def test_agreement_of_two_readers_as_counted_by_hand() -> None:

@@ -61,7 +61,8 @@ def icc_2_1(table: NDArray[np.float64]) -> Icc | None:
     if below <= 0 or (rows <= 0 and error <= 0):
         return None
     value = (rows - error) / below
-    if error <= 0 and columns <= 0:
+    tiny = 1e-12 * rows
+    if error <= tiny and columns <= tiny:
         return Icc(value, value, value, n, k)
     a = k * value / (n * (1 - value)) if value < 1 else np.inf
     b = 1 + k * value * (n - 1) / (n * (1 - value)) if value < 1 else np.inf
@@ -103,7 +104,7 @@ def agreement(
             [[_area(found[r], tissue, pixel_cm2[s]) for r in readers] for s, found in sorted(whole.items())]
         )
         found = icc_2_1(table) if table.size else None
-        areas.append({"tissue": tissue_name(tissue), "icc": None if found is None else vars(found)})
+        areas.append({"tissue": tissue_name(tissue), "icc": None if found is None else _finite(vars(found))})
     return {"readers": readers, "studies": len(by_study), "pairs": pairs, "areas": areas}
 
 
