@@ -400,7 +400,7 @@ def test_two_readers_at_once(site: Site, reader: Page, browser: Browser) -> None
     for page, why in ((other, "mine first"), (reader, "mine second")):
         page.get_by_label("Why").fill(why)
         page.get_by_role("button", name="Save as a version").click()
-    expect(reader.get_by_role("alert")).to_contain_text("reviewer saved version")
+    expect(reader.get_by_role("alert")).to_contain_text("reviewer saved another version")
     shot(reader, "45_viewer_conflict")
     reader.get_by_role("button", name="Save mine after version").click()
     expect(reader.get_by_role("alert")).to_have_count(0)

@@ -19,6 +19,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sarcoscope.store.store import Store
+from sarcoscope.study.result import StudyResult
 from tests.web.server import Client, add_users, client, phantom_zip, running, upload, work_off
 
 MASKS = "/studies/1/masks"
@@ -232,7 +233,8 @@ def test_a_moved_level_computes_only_what_lies_downstream(place: tuple[Store, st
     assert sorted(after) == list(range(l3["index_low"], high + 1))
     # What a reader had is untouched; only new slices were drawn, by the model.
     assert all(np.array_equal(after[i], before[i]) for i in before)
-    assert not page["versions"][0]["by_hand"]
+    assert page["versions"][0]["by_hand"]
+    assert page["versions"][0]["reader"].startswith("annotator, tissue")
     assert page["versions"][0]["parent"] == page["versions"][1]["id"]
     record = result["provenance"]["settings"]["corrections"]
     assert record["levels"][-1]["reader"] == "annotator"
@@ -254,6 +256,58 @@ def test_processing_again_keeps_corrections_unless_told_otherwise(place: tuple[S
     assert fresh["provenance"]["settings"].get("corrections") is None
     assert fresh["levels"] != corrected["levels"]
     assert len(viewer(one)["versions"]) > 5
+
+
+def test_choices_and_body_values_outlive_a_correction(place: tuple[Store, str]) -> None:
+    store, url = place
+    one = client(url, "annotator")
+    one.put("/studies/1/body", json={"height_cm": 170, "weight_kg": 70, "fluid": True})
+    one.post("/studies/1/process", json={"levels": ["L2"], "protocol": "two-adjacent"})
+    work_off(store)
+    page = viewer(one)
+    index = page["indices"][0]
+    plane = labels(one, f"{MASKS}/{page['shown']}")[index].copy()
+    plane[:3] = 2
+    draw(one, index, plane, page["shown"])
+    assert save(one, page["shown"], "outlives-1").status_code == 201
+    # Another height is typed while the job of the correction writes its files.
+    real = StudyResult.write
+
+    def slow(*given: Any, **more: Any) -> StudyResult:
+        one.put("/studies/1/body", json={"height_cm": 150, "weight_kg": 70, "fluid": True})
+        return real(*given, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StudyResult, "write", slow)
+        work_off(store)
+    work_off(store)
+    result = one.get("/studies/1").json()["result"]
+    assert result["measurements"][0]["level"] == "L2"
+    assert result["provenance"]["protocol"] == "two-adjacent"
+    assert result["body"]["height_cm"]["value"] == 150
+    assert "fluid_entered" in [f["code"] for f in result["flags"]]
+    one.put("/studies/1/body", json={"height_cm": 170, "weight_kg": 70})
+    one.post("/studies/1/process", json={"scratch": True})
+    work_off(store)
+
+
+def test_a_second_tab_never_drops_a_draft(place: tuple[Store, str]) -> None:
+    store, url = place
+    one = client(url, "annotator")
+    base = viewer(one)["shown"]
+    planes = labels(one, f"{MASKS}/{base}")
+    first, second = sorted(planes)[:2]
+    changed = planes[first].copy()
+    changed[:2] = 1
+    draw(one, first, changed, base)
+    newer = save(one, base, "second-tab").json()["id"]
+    draw(one, first, planes[first], newer)
+    stale = one.put(f"/studies/1/draft/{second}", params={"base": base}, content=planes[second].tobytes())
+    assert stale.status_code == 409
+    assert viewer(one)["draft"] == 1
+    assert viewer(one)["draft_base"] == newer
+    assert one.delete("/studies/1/draft").status_code == 204
+    work_off(store)
 
 
 def test_import_of_another_tools_mask(place: tuple[Store, str]) -> None:

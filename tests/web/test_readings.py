@@ -138,7 +138,7 @@ def test_agreement_equals_an_independent_computation(place: tuple[Store, str]) -
     dice, areas = [], []
     for number in (1, 2):
         first = {t["reader"]: t for t in tasks if t["study"] == number and t["repeat"] == 0 and t["finished"]}
-        masks = {name: labels_of_study(manager, number, t["version"]) for name, t in first.items()}
+        masks = {name: reading_masks(manager, number, t["id"]) for name, t in first.items()}
         both = sorted(set(masks["annotator"]) & set(masks["reviewer"]))
         a, b = (np.stack([masks[r][i] == 1 for i in both]) for r in ("annotator", "reviewer"))
         dice.append(2 * (a & b).sum() / (a.sum() + b.sum()))
@@ -159,10 +159,8 @@ def test_agreement_equals_an_independent_computation(place: tuple[Store, str]) -
     assert all(w["pairs"][0]["masks"][0]["dice_mean"] == pytest.approx(1.0) for w in found["within"])
 
 
-def labels_of_study(browser: Client, number: int, version: int) -> Any:
-    if number == 1:
-        return labels(browser, f"/studies/1/masks/{version}")
-    answer = browser.get(f"/studies/{number}/masks/{version}")
+def reading_masks(browser: Client, number: int, task: int) -> Any:
+    answer = browser.get(f"/readings/{task}/mask")
     _, rows, columns = browser.get(f"/studies/{number}/viewer").json()["shape"]
     indices = [int(i) for i in answer.headers["X-Slices"].split(",") if i]
     planes = np.frombuffer(answer.content, np.uint8).reshape(len(indices), rows, columns)
@@ -183,10 +181,14 @@ def test_a_verifier_approves_and_a_reading_becomes_the_result(
         f"/readings/{mine['id']}/verdict", json={"approve": True, "comment": "good", "adopt": True}
     )
     assert answer.status_code == 204, answer.text
+    again = verifier.post(f"/readings/{mine['id']}/verdict", json={"approve": False})
+    assert again.status_code == 409
+    assert verifier.get(f"/studies/1/masks/{mine['version']}").status_code == 404
+    assert verifier.delete("/studies/1").status_code == 409
     work_off(store)
     page = verifier.get("/studies/1/viewer").json()
     assert page["indices"] == list(range(mine["index_low"], mine["index_high"] + 1))
-    drawn = labels(verifier, f"/studies/1/masks/{mine['version']}")
+    drawn = reading_masks(verifier, 1, mine["id"])
     shown = labels(verifier, f"/studies/1/masks/{page['shown']}")
     assert all(np.array_equal(shown[i], drawn[i]) for i in drawn)
     assert verifier.get("/studies/1").json()["row"]["review"] == "accepted"
@@ -203,7 +205,7 @@ def test_a_verifier_approves_and_a_reading_becomes_the_result(
         assert np.array_equal(case.mask == 1, shown[index] == 1)
     other = next(t for t in tasks if t["reader"] == "annotator" and t["study"] == 2)
     verifier.post(f"/readings/{other['id']}/verdict", json={"approve": False, "comment": "kidney"})
-    assert verifier.get("/studies/2").json()["row"]["review"] == "reader"
+    assert verifier.get("/studies/2").json()["row"]["review"] == "open"
 
 
 def test_frozen_and_exported(place: tuple[Store, str]) -> None:

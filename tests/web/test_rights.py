@@ -97,7 +97,7 @@ TABLE = [
         for method, what, body in (
             ("GET", "viewer", None), ("GET", "volume?low=0", None), ("GET", "start", None),
             ("GET", "draft", None), ("GET", "draft/numbers", None), ("DELETE", "draft", None),
-            ("PUT", "draft/1", None), ("POST", "finish", {"index_low": 1, "index_high": 2, "seconds": 1}),
+            ("PUT", "draft/1", None), ("GET", "mask", None), ("POST", "finish", {"index_low": 1, "index_high": 2, "seconds": 1}),
             ("POST", "verdict", {"approve": True}),
         )
     ),

@@ -575,6 +575,42 @@ export type LevelEntry = {
 };
 
 /**
+ * LevelMoveEntry
+ *
+ * A level that a reader moved.
+ */
+export type LevelMoveEntry = {
+    /**
+     * Level
+     */
+    level: string;
+    /**
+     * Index Low
+     */
+    index_low: number;
+    /**
+     * Index High
+     */
+    index_high: number;
+    /**
+     * Renumber
+     */
+    renumber: boolean;
+    /**
+     * Reader
+     */
+    reader: string;
+    /**
+     * Reason
+     */
+    reason: string;
+    /**
+     * Made
+     */
+    made: string;
+};
+
+/**
  * MaskVersion
  *
  * A version of the mask.
@@ -1205,6 +1241,26 @@ export type ReaderStudyEntry = {
 };
 
 /**
+ * ReadingInfo
+ *
+ * The reading that a page belongs to.
+ */
+export type ReadingInfo = {
+    /**
+     * Title
+     */
+    title: string;
+    /**
+     * Arm
+     */
+    arm: string;
+    /**
+     * Level
+     */
+    level: string;
+};
+
+/**
  * ReferenceEntry
  *
  * A reference set.
@@ -1464,7 +1520,7 @@ export type Saving = {
     /**
      * Over
      *
-     * A newer version of somebody else's that was looked at.
+     * A newer version of somebody else's that was looked at; 0: none counts any more.
      */
     over?: number | null;
     /**
@@ -2022,6 +2078,12 @@ export type ViewerPage = {
      */
     versions: Array<MaskVersion>;
     /**
+     * Moves
+     *
+     * Levels that readers moved, newest first.
+     */
+    moves: Array<LevelMoveEntry>;
+    /**
      * Shown
      *
      * The version that counts.
@@ -2057,6 +2119,7 @@ export type ViewerPage = {
      * Can Edit
      */
     can_edit: boolean;
+    reading?: ReadingInfo | null;
 };
 
 export type EndSessionData = {
@@ -5825,6 +5888,58 @@ export type FinishReadingResponses = {
 
 export type FinishReadingResponse = FinishReadingResponses[keyof FinishReadingResponses];
 
+export type ReadingMaskData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query?: never;
+    url: '/api/v1/readings/{number}/mask';
+};
+
+export type ReadingMaskErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type ReadingMaskResponses = {
+    /**
+     * Successful Response
+     */
+    200: Blob | File;
+};
+
+export type ReadingMaskResponse = ReadingMaskResponses[keyof ReadingMaskResponses];
+
 export type JudgeReadingData = {
     body: Verdict;
     path: {
@@ -6087,7 +6202,12 @@ export type ReadersData = {
          */
         code: string;
     };
-    query?: never;
+    query?: {
+        /**
+         * Centre
+         */
+        centre?: string | null;
+    };
     url: '/api/v1/projects/{code}/readers';
 };
 

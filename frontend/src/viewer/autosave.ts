@@ -1,6 +1,6 @@
 // Every stroke goes to the server as a draft; until it is there it is kept in the browser too.
 import type { Numbers } from "../generated";
-import { BASE, headers, Problem, taken } from "../lib/api";
+import { BASE, headers, Problem, remove, taken } from "../lib/api";
 
 type Kept = { base: number | null; labels: Uint8Array };
 const NAME = "sarcoscope-strokes";
@@ -36,6 +36,7 @@ export class Autosave {
   private readonly waiting = new Set<number>();
   private running = false;
   private stopped = false;
+  private dropping = false;
 
   constructor(
     private readonly user: string,
@@ -57,8 +58,15 @@ export class Autosave {
     this.stopped = true;
   }
 
+  /** Everything was undone: the draft on the server goes, in its turn. */
+  drop(): void {
+    this.dropping = true;
+    void this.run();
+  }
+
   /** Slices have changed. */
   put(indices: Iterable<number>): void {
+    this.dropping = false;
     for (const index of indices) {
       this.waiting.add(index);
       const value: Kept = { base: this.base(), labels: this.labels(index).slice() };
@@ -71,7 +79,14 @@ export class Autosave {
     if (this.running) return;
     this.running = true;
     let wait = 500;
-    while (this.waiting.size && !this.stopped) {
+    while ((this.waiting.size || this.dropping) && !this.stopped) {
+      if (!this.waiting.size) {
+        this.dropping = false;
+        await remove(`${this.home}/draft`).catch(() => undefined);
+        if (!this.waiting.size) this.running = false;
+        this.heard(null, null);
+        continue;
+      }
       const index = this.waiting.values().next().value!;
       this.waiting.delete(index);
       const labels = this.labels(index).slice();
@@ -82,11 +97,12 @@ export class Autosave {
         this.heard(numbers, null);
         wait = 500;
       } catch (error) {
+        // Nothing that was refused is forgotten: it is sent again with the next stroke, and nothing is saved before.
+        this.waiting.add(index);
         if (error instanceof Problem && error.status && error.status < 500) {
           this.running = false;
           return this.heard(null, error);
         }
-        this.waiting.add(index);
         this.heard(null, error as Error);
         await new Promise((done) => setTimeout(done, wait));
         wait = Math.min(wait * 2, 5000);

@@ -6,6 +6,8 @@ export class Masks {
   readonly slices = new Map<number, Uint8Array>();
   /** Slices that differ from the version that the work began from. */
   readonly touched = new Set<number>();
+  /** The labels that the work began from. */
+  private readonly base = new Map<number, Uint8Array>();
   private done: Change[][] = [];
   private undone: Change[][] = [];
   private open: Map<number, Uint8Array | null> | null = null;
@@ -15,6 +17,28 @@ export class Masks {
   /** The labels of a slice; a slice that nobody drew on is empty. */
   get(index: number): Uint8Array {
     return this.slices.get(index) ?? new Uint8Array(this.size);
+  }
+
+  /** Take labels that are not one's own work. */
+  given(index: number, labels: Uint8Array): void {
+    this.slices.set(index, labels);
+    this.base.set(index, labels.slice());
+  }
+
+  /** Where a slice has a label now and had not at the beginning (1), or the other way round. */
+  change(index: number, label: number, now: boolean): Uint8Array {
+    const labels = this.get(index), before = this.base.get(index);
+    return Uint8Array.from(labels, (v, i) => {
+      const is = v === label, was = before?.[i] === label;
+      return (now ? is && !was : was && !is) ? 1 : 0;
+    });
+  }
+
+  private mark(index: number): void {
+    const labels = this.slices.get(index), before = this.base.get(index);
+    const unchanged = before ? !!labels && same(labels, before) : !labels?.some((v) => v);
+    if (unchanged) this.touched.delete(index);
+    else this.touched.add(index);
   }
 
   /** Begin a step that can be undone; what is drawn until `commit` belongs to it. */
@@ -41,7 +65,7 @@ export class Masks {
         continue;
       }
       step.push({ index, before, after: after.slice() });
-      this.touched.add(index);
+      this.mark(index);
     }
     this.open = null;
     if (step.length) {
@@ -74,7 +98,7 @@ export class Masks {
     for (const change of step) {
       // A slice that was never drawn on becomes an empty one: it was sent already.
       this.slices.set(change.index, side(change)?.slice() ?? new Uint8Array(this.size));
-      this.touched.add(change.index);
+      this.mark(change.index);
     }
     return step.map((c) => c.index);
   }

@@ -85,10 +85,10 @@ export function paint(labels: Uint8Array, hu: Int16Array, pixels: number[], labe
 }
 
 /** Give every labelled pixel of an outline another label. */
-export function relabel(labels: Uint8Array, pixels: number[], label: number): number {
+export function relabel(labels: Uint8Array, hu: Int16Array, pixels: number[], label: number, limits: Limits): number {
   let changed = 0;
   for (const i of pixels) {
-    if (labels[i] !== 0 && labels[i] !== label) {
+    if (labels[i] !== 0 && labels[i] !== label && within(hu[i]!, limits.band)) {
       labels[i] = label;
       changed++;
     }
@@ -96,10 +96,10 @@ export function relabel(labels: Uint8Array, pixels: number[], label: number): nu
   return changed;
 }
 
-/** Signed distance (pixels, chamfer 3-4) to the border of a label: inside negative. */
-function signed(plane: Plane, labels: Uint8Array, label: number): Float32Array {
-  const outside = distance(plane, (i) => labels[i] === label);
-  const within_ = distance(plane, (i) => labels[i] !== label);
+/** Signed distance (pixels, chamfer 3-4) to the border of a set of pixels: inside negative. */
+function signed(plane: Plane, set: Uint8Array): Float32Array {
+  const outside = distance(plane, (i) => set[i] === 1);
+  const within_ = distance(plane, (i) => set[i] !== 1);
   for (let i = 0; i < outside.length; i++) outside[i] = outside[i]! - within_[i]!;
   return outside;
 }
@@ -131,21 +131,10 @@ function distance(plane: Plane, is: (i: number) => boolean): Float32Array {
   return d;
 }
 
-/** One label on a slice between two others, by the weighted mean of their signed distances. */
-export function between(
-  plane: Plane, below: Uint8Array, above: Uint8Array, share: number, label: number, labels: Uint8Array,
-): number {
-  const a = signed(plane, below, label), b = signed(plane, above, label);
-  let changed = 0;
-  for (let i = 0; i < labels.length; i++) {
-    const now = a[i]! * (1 - share) + b[i]! * share < 0;
-    if (now && labels[i] !== label) {
-      labels[i] = label;
-      changed++;
-    } else if (!now && labels[i] === label) {
-      labels[i] = 0;
-      changed++;
-    }
-  }
-  return changed;
+/** The pixels of a set on a slice between two others, by the weighted mean of their signed distances. */
+export function between(plane: Plane, below: Uint8Array, above: Uint8Array, share: number): number[] {
+  const a = signed(plane, below), b = signed(plane, above);
+  const found: number[] = [];
+  for (let i = 0; i < a.length; i++) if (a[i]! * (1 - share) + b[i]! * share < 0) found.push(i);
+  return found;
 }

@@ -28,6 +28,7 @@ from sarcoscope.imaging.volume import Volume
 SEG_CLASSES: Final = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 RTSTRUCT_CLASS: Final = "1.2.840.10008.5.1.4.1.1.481.3"
 _HALF: Final = 0.5
+_MOST_VOXELS: Final = 2_000_000_000
 _RAS: Final = np.array([-1.0, -1.0, 1.0])
 
 
@@ -110,6 +111,8 @@ def _read(
 def _from_nifti(path: Path, volume: Volume, values: Mapping[str, int] | None) -> NDArray[np.uint8]:
     try:
         image: Any = nib.load(path)
+        if int(np.prod(image.shape, dtype=np.float64)) > _MOST_VOXELS:
+            raise InputError(f"The mask '{path.name}' is larger than any CT.")
         data = np.asanyarray(image.dataobj)
         affine = np.asarray(image.affine, float)
     except (OSError, ValueError, EOFError, nib.filebasedimages.ImageFileError) as error:

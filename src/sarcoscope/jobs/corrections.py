@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from sarcoscope.measures.measurement import Flag
-from sarcoscope.store.results import result_of
+from sarcoscope.store.results import body_of, result_of
 from sarcoscope.store.store import Store
 from sarcoscope.store.tables import Analysis, LevelCorrection, Segmentation, Study, User
 from sarcoscope.store.versions import labels_of
@@ -20,16 +20,24 @@ from sarcoscope.study.correct import Correction, LevelMove, moved, settled_flags
 
 @dataclass(frozen=True)
 class Standing:
-    """Where the corrections of a study stand; what differs at the end of a job was changed meanwhile."""
+    """Where a study stands; what differs at the end of a job was changed meanwhile."""
 
     segmentation_id: int | None
     correction_id: int | None
+    analysis_id: int | None
+    body_id: int | None
+
+    def corrected_since(self, before: Standing) -> bool:
+        """Whether a reader corrected levels or mask since."""
+        mine = (self.segmentation_id, self.correction_id)
+        return mine != (before.segmentation_id, before.correction_id)
 
 
 def standing(session: Session, study: Study) -> Standing:
-    """Where the corrections of a study stand."""
+    """Where a study stands."""
     newest = session.scalar(select(func.max(LevelCorrection.id)).where(LevelCorrection.study_id == study.id))
-    return Standing(study.segmentation_id, newest)
+    counting = body_of(session, study)
+    return Standing(study.segmentation_id, newest, study.analysis_id, counting.id if counting else None)
 
 
 def correction_of(session: Session, store: Store, study: Study) -> Correction | None:
@@ -60,6 +68,7 @@ def correction_of(session: Session, store: Store, study: Study) -> Correction | 
         levels,
         settled_flags([Flag(f["code"], f["values"]) for f in result["flags"]], moves),
         n_slices,
+        result["series"]["uid"],
         indices,
         np.stack([labels[i] for i in indices]) if indices else None,
         str(record.get("mask", {}).get("reader", "")),

@@ -12,7 +12,7 @@ from PIL import Image as Picture
 from sqlalchemy.orm import Session
 
 from sarcoscope.diagnosis.reference_set import ReferenceSet
-from sarcoscope.errors import NotFoundError
+from sarcoscope.errors import ConflictError, NotFoundError
 from sarcoscope.exports.json_result import result_dict
 from sarcoscope.exports.record import StudyRecord
 from sarcoscope.exports.report import ReportPage
@@ -23,6 +23,7 @@ from sarcoscope.store.store import Store
 from sarcoscope.store.tables import Analysis, Project, Study
 from sarcoscope.study.again import judge_again
 
+_TRIES: Final = 5
 _REPORTS: Final = (("report.pdf", "en"), ("report.ko.pdf", "ko"))
 
 
@@ -93,41 +94,47 @@ def keep_judged(
 
     Raises:
         NotFoundError: there is no such study, or it was not analysed.
+        ConflictError: its result changes all the time.
     """
-    with store.database.reading() as session:
-        study = session.get(Study, number)
-        if study is None:
-            raise NotFoundError("The study was deleted.")
-        found = judged(session, store, study, references, protocol)
-        analysis = found.analysis
-        old = {o.name: (o.sha256, o.size) for o in analysis.outputs}
-        pages = {name: found.report(session, store, language) for name, language in _REPORTS}
-        asked = references if references is not None else analysis.references
-        mask, before, moved = analysis.segmentation_id, analysis.protocol, analysis.correction_id
-    content, protocol_now = found.as_dict(), found.record.provenance.protocol
-    with store.work_folder() as folder:
-        write_levels(found.record, folder / "levels.csv")
-        write_measurements(found.record, folder / "measurements.csv")
-        text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
-        (folder / RESULT).write_text(text + "\n", encoding="utf-8")
-        for name, page in pages.items():
-            (folder / name).write_bytes(page)
-        fresh = store_outputs(store, folder)
-    # A structured report of the earlier numbers would contradict the new ones.
-    kept = {name: value for name, value in old.items() if name != "measurements_sr.dcm"}
-    with store.database.writing() as session:
-        study = session.get(Study, number, with_for_update=True)
-        if study is None:
-            raise NotFoundError("The study was deleted.")
-        record_analysis(
-            session,
-            study,
-            run,
-            content,
-            {**kept, **fresh},
-            references=asked,
-            segmentation_id=mask,
-            correction_id=moved,
-            judged=True,
-        )
-    return {"references": asked, "protocol": protocol_now, "moved": protocol_now != before}
+    for _ in range(_TRIES):
+        # A job may write a new result while this one is judged: then that one is judged.
+        with store.database.reading() as session:
+            study = session.get(Study, number)
+            if study is None:
+                raise NotFoundError("The study was deleted.")
+            found = judged(session, store, study, references, protocol)
+            analysis = found.analysis
+            old = {o.name: (o.sha256, o.size) for o in analysis.outputs}
+            pages = {name: found.report(session, store, language) for name, language in _REPORTS}
+            asked = references if references is not None else analysis.references
+            mask, before, moved = analysis.segmentation_id, analysis.protocol, analysis.correction_id
+        content, protocol_now = found.as_dict(), found.record.provenance.protocol
+        with store.work_folder() as folder:
+            write_levels(found.record, folder / "levels.csv")
+            write_measurements(found.record, folder / "measurements.csv")
+            text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
+            (folder / RESULT).write_text(text + "\n", encoding="utf-8")
+            for name, page in pages.items():
+                (folder / name).write_bytes(page)
+            fresh = store_outputs(store, folder)
+        # A structured report of the earlier numbers would contradict the new ones.
+        kept = {name: value for name, value in old.items() if name != "measurements_sr.dcm"}
+        with store.database.writing() as session:
+            study = session.get(Study, number, with_for_update=True)
+            if study is None:
+                raise NotFoundError("The study was deleted.")
+            if study.analysis_id != analysis.id:
+                continue
+            record_analysis(
+                session,
+                study,
+                run,
+                content,
+                {**kept, **fresh},
+                references=asked,
+                segmentation_id=mask,
+                correction_id=moved,
+                judged=True,
+            )
+        return {"references": asked, "protocol": protocol_now, "moved": protocol_now != before}
+    raise ConflictError("The study is being processed: try again when its result is there.")

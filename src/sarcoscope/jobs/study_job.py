@@ -20,7 +20,7 @@ from sarcoscope.jobs.queue import new_job
 from sarcoscope.jobs.workers import run_on_dask, run_workers
 from sarcoscope.progress import Progress
 from sarcoscope.store.intake import lay_out
-from sarcoscope.store.results import body_of, drop_unkept, record_analysis, store_outputs
+from sarcoscope.store.results import body_of, drop_unkept, record_analysis, result_of, store_outputs
 from sarcoscope.store.store import Store
 from sarcoscope.store.tables import Analysis, Project, Study
 from sarcoscope.store.volumes import keep_volume
@@ -94,10 +94,13 @@ def do_stored_study(payload: Mapping[str, Any], report: Progress) -> None:
             before = standing(session, study)
             correction = None if choices.get("scratch") else correction_of(session, store, study)
             if correction is not None and study.analysis_id is not None:
-                choices = _as_before(session.get_one(Analysis, study.analysis_id), choices)
+                choices = _as_before(session, store, session.get_one(Analysis, study.analysis_id), choices)
+            counting = body_of(session, study)
+            if counting is not None and counting.fluid:
+                choices = {**choices, "fluid": True}
             keeps_all = project.keeps != "slices"
             settings = _settings(project, choices, folder)
-            body = given_body(body_of(session, study))
+            body = given_body(counting)
             lay_out(store, study, folder / "images")
         result = analyze(
             folder / "images", body=body, settings=settings, progress=report, correction=correction
@@ -109,12 +112,21 @@ def do_stored_study(payload: Mapping[str, Any], report: Progress) -> None:
         _write_down(store, payload, result, kept, settings, before, correction)
 
 
-def _as_before(analysis: Analysis, choices: Mapping[str, Any]) -> dict[str, Any]:
+def _as_before(
+    session: Session, store: Store, analysis: Analysis, choices: Mapping[str, Any]
+) -> dict[str, Any]:
     """The choices of the result that is corrected, where nothing else is asked."""
-    known: dict[str, Any] = {"references": analysis.references, "series_uid": analysis.series_uid or None}
-    if analysis.protocol != "slice":
-        known["protocol"] = analysis.protocol
-    return {**known, **choices}
+    settings = result_of(store, session, analysis.id)["provenance"]["settings"]
+    known = {name: settings.get(name) for name in ("levels", "protocol", "slice_index")}
+    chosen = {
+        **known,
+        "references": analysis.references,
+        "series_uid": analysis.series_uid or None,
+        **choices,
+    }
+    if chosen["protocol"] != "slice":
+        chosen["slice_index"] = None
+    return chosen
 
 
 def _settings(project: Project, choices: Mapping[str, Any], folder: Path) -> AnalysisSettings:
@@ -161,9 +173,18 @@ def _write_down(
         study = session.get(Study, payload["study"], with_for_update=True)
         if study is None:
             raise NotFoundError("The study was deleted.")
-        if standing(session, study) != before:
-            # A reader corrected it meanwhile: the job of that correction says what holds.
+        after = standing(session, study)
+        if after.corrected_since(before):
+            # A reader corrected it meanwhile: the job of that correction says what holds. What was chosen for
+            # this one is asked again.
+            if payload["choices"]:
+                queue_study(session, store, study, payload["choices"], priority=1)
             return
+        # Another reference or other body values, kept meanwhile, hold for the new result too.
+        judged_since = after.analysis_id != before.analysis_id and after.analysis_id is not None
+        references = list(settings.references)
+        if judged_since and not payload["choices"].get("references"):
+            references = session.get_one(Analysis, after.analysis_id).references
         # Slices that a model has added to a reader's make a new version.
         covered = set(result.mask.indices) if result.mask is not None else set()
         same = correction is not None and covered == set(correction.indices)
@@ -173,13 +194,15 @@ def _write_down(
             payload["job"],
             content,
             outputs,
-            references=list(settings.references),
+            references=references,
             segmentation_id=before.segmentation_id if same else None,
             parent_id=before.segmentation_id if correction is not None else None,
             correction_id=before.correction_id,
         )
         if done is None:
             return
+        if judged_since or after.body_id != before.body_id:
+            queue_judgement(session, store, study)
         refused = {r["uid"]: r["reason"] for r in content["series"]["refused"]}
         for series in study.series:
             series.refused = refused.get(series.uid, "")

@@ -85,8 +85,20 @@ def own_task(session: Session, user: User, number: int, *, lock: bool = False) -
     if task is None or task.user_id != user.id:
         raise NotFoundError("You have no such reading.")
     study = session.get_one(ReaderStudy, task.reader_study_id)
-    if task.finished is not None or study.frozen is not None or not _is_due(session, task, study):
-        raise AccessError("This reading is finished, frozen, or not due yet.")
+    if task.finished is not None or study.frozen is not None:
+        raise AccessError("This reading is finished or frozen.")
+    waiting = session.scalars(
+        select(ReaderTask)
+        .where(
+            ReaderTask.reader_study_id == study.id,
+            ReaderTask.user_id == user.id,
+            ReaderTask.finished.is_(None),
+        )
+        .order_by(ReaderTask.position)
+    )
+    first = next((t for t in waiting if _is_due(session, t, study)), None)
+    if first is None or first.id != task.id:
+        raise AccessError("It is not the turn of this reading yet.")
     return task
 
 
@@ -99,6 +111,7 @@ def start_labels(session: Session, store: Store, task: ReaderTask) -> Labels:
         .where(
             Segmentation.study_id == task.study_id,
             Segmentation.user_id.is_(None),
+            Segmentation.parent_id.is_(None),
             Segmentation.blind.is_(False),
         )
         .order_by(Segmentation.id.desc())

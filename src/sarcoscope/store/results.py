@@ -107,10 +107,16 @@ def _new_mask(
 ) -> int:
     models = [m for m in result["provenance"]["models"] if m["name"].startswith("tissue")]
     reader = ", ".join(f"{m['name']} {m['version']}" for m in models) or "imported"
+    parent = session.get(Segmentation, parent_id) if parent_id is not None else None
+    by_hand = parent is not None and parent.user_id is not None
+    if parent is not None and by_hand and reader not in parent.reader:
+        # A model only added slices to what a person drew.
+        reader = f"{parent.reader}, {reader}"[:200]
     mask = Segmentation(
         study_id=study.id,
         parent_id=parent_id,
         reader=reader,
+        user_id=parent.user_id if parent is not None else None,
         sha256=output[0],
         size=output[1],
         indices=[s["index"] for s in result["slices"]],

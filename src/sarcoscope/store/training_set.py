@@ -15,7 +15,7 @@ import nibabel as nib
 import numpy as np
 from sqlalchemy import select
 
-from sarcoscope.errors import NotFoundError
+from sarcoscope.errors import InputError, NotFoundError
 from sarcoscope.exports.segmentation import segmentation_bytes
 from sarcoscope.files import make_folder, write_bytes
 from sarcoscope.imaging.nifti import nifti_affine
@@ -70,7 +70,11 @@ def write_training_set(
         for n, (study, mask, project_code, centre_code) in enumerate(found):
             if progress is not None:
                 progress("write", n / len(found))
-            volume, labels = open_volume(store, session, study), labels_of(store, mask)
+            try:
+                volume, labels = open_volume(store, session, study), labels_of(store, mask)
+            except InputError:
+                # Its images are no longer kept.
+                continue
             for measured in result_of(store, session, study.analysis_id or 0)["measurements"]:
                 low, high = min(measured["indices"]), max(measured["indices"])
                 if any(i not in labels for i in range(low, high + 1)):

@@ -93,19 +93,21 @@ def check_base(session: Session, study: Study, base: int | None, over: int | Non
         session: a writing session that holds the study.
         study: the study.
         base: the version that the work began from.
-        over: a newer version that the reader has seen and goes on from.
+        over: a newer version that the reader has seen and goes on from; 0: they know that none counts.
 
     Raises:
         ConflictError: somebody did, and the reader has not said to go over it.
     """
     shown = study.segmentation_id
-    if shown in (base, over):
+    if over not in (None, 0, shown):
+        raise ConflictError("The version that was looked at is no longer the newest one.", newer=shown)
+    if shown == base or (over is not None and over == (shown or 0)):
         return
     newer = session.get(Segmentation, shown) if shown is not None else None
     if newer is None:
         raise ConflictError("The study was processed from scratch meanwhile: load it again.", newer=None)
     raise ConflictError(
-        f"{newer.reader} saved version {newer.id} meanwhile ({newer.made:%Y-%m-%d %H:%M} UTC).",
+        f"{newer.reader} saved another version meanwhile ({newer.made:%Y-%m-%d %H:%M} UTC).",
         newer=newer.id,
     )
 
@@ -125,12 +127,16 @@ def put_slice(
     measured: Mapping[str, Any],
     task: int | None = None,
 ) -> Draft:
-    """Keep a slice of the user's draft (a writing session); a draft of another base is begun anew."""
+    """Keep a slice of the user's draft (a writing session); its base never changes.
+
+    Raises:
+        ConflictError: the user has unsaved work on another version.
+    """
     draft = draft_of(session, study, user, task)
     if draft is not None and draft.base_id != base:
-        session.delete(draft)
-        session.flush()
-        draft = None
+        raise ConflictError(
+            "You have unsaved work on another version of this mask: load the page again.", newer=draft.base_id
+        )
     if draft is None:
         draft = Draft(study_id=study.id, user_id=user.id, base_id=base, task_id=task)
         session.add(draft)
@@ -146,7 +152,13 @@ def put_slice(
 
 
 def draft_labels(draft: Draft, shape: tuple[int, int]) -> Labels:
-    """The slices of a draft."""
+    """The slices of a draft.
+
+    Raises:
+        ConflictError: it was drawn on images of another size.
+    """
+    if any(len(zlib.decompress(s.labels)) != shape[0] * shape[1] for s in draft.slices):
+        raise ConflictError("Your unsaved work belongs to images of another size: discard it.")
     return {
         s.index_: np.frombuffer(zlib.decompress(s.labels), np.uint8).reshape(shape).copy()
         for s in draft.slices

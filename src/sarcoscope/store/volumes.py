@@ -17,6 +17,7 @@ from sarcoscope.errors import InputError, NotFoundError
 from sarcoscope.imaging.reader import read_study
 from sarcoscope.imaging.volume import Geometry, SeriesInfo, SliceSource, Volume
 from sarcoscope.store.intake import lay_out
+from sarcoscope.store.results import result_of
 from sarcoscope.store.store import Store
 from sarcoscope.store.tables import Analysis, Study
 
@@ -85,6 +86,7 @@ def open_volume(store: Store, session: Session, study: Study) -> Volume:
     with store.work_folder() as folder:
         lay_out(store, study, folder / "images")
         volume = read_study(folder / "images", series_uid=series_uid or None).volume
+        check_same(volume, result_of(store, session, study.analysis_id))
         keep_volume(store, study.id, volume)
     return _cached(path) or volume
 

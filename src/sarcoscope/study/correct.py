@@ -51,6 +51,8 @@ class Correction:
     """What still holds of the levels and the picture."""
     n_slices: int
     """Slices of the volume that it speaks of."""
+    series_uid: str | None
+    """Its series."""
     indices: tuple[int, ...] = ()
     """Slices that the mask covers, ascending."""
     labels: NDArray[np.uint8] | None = None
@@ -100,7 +102,7 @@ def _renumbered(ranges: Sequence[LevelRange], move: LevelMove) -> list[LevelRang
         if ends:
             found.append(r)
         elif 0 < new < len(LEVELS) - 1:
-            found.append(replace(r, level=LEVELS[new]))
+            found.append(replace(r, level=LEVELS[new], runner_up=None))
     return found
 
 
@@ -127,7 +129,8 @@ def check_volume(correction: Correction, volume: Volume) -> None:
     Raises:
         InputError: images came or went since.
     """
-    if volume.n_slices != correction.n_slices:
+    same = volume.series.uid == correction.series_uid
+    if volume.n_slices != correction.n_slices or not same:
         raise InputError("The images are not those that were corrected; process the study from scratch.")
 
 
@@ -142,8 +145,8 @@ def settled_flags(flags: Sequence[Flag], moves: Sequence[LevelMove]) -> tuple[Fl
         and f.values.get("level") not in corrected
         and not (whole and f.code == "level_confidence_low")
     ]
-    # A numbering that nobody has looked at stays in doubt.
-    kept += [f for f in flags if f.code == "numbering_uncertain" and not moves]
+    # A numbering that nobody has mended stays in doubt.
+    kept += [f for f in flags if f.code == "numbering_uncertain" and not whole]
     last = {m.level: m for m in moves}
     return (*kept, *(Flag("level_corrected", {"level": m.level, "reader": m.reader}) for m in last.values()))
 

@@ -298,7 +298,7 @@ def _set_centres(session: Session, access: Access, row: Project, given: ProjectE
 
 
 @router.get("/projects/{code}/readers")
-def readers(code: CodePath, access: AccessDep) -> list[str]:
+def readers(code: CodePath, access: AccessDep, centre: Code | None = None) -> list[str]:
     """Names of those who can be given studies of a project."""
     with access.store.database.reading() as session:
         project = session.scalar(select(Project).where(Project.code == code))
@@ -307,7 +307,13 @@ def readers(code: CodePath, access: AccessDep) -> list[str]:
         rows = session.scalars(
             select(User.name)
             .join(Membership, Membership.user_id == User.id)
-            .where(Membership.project_id == project.id, User.active, Membership.role != "viewer")
+            .join(Centre, Centre.id == Membership.centre_id)
+            .where(
+                Membership.project_id == project.id,
+                User.active,
+                Membership.role != "viewer",
+                *(() if centre is None else (Centre.code == centre,)),
+            )
             .distinct()
             .order_by(User.name)
         )

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from sarcoscope.anatomy.levels import LEVELS
 from sarcoscope.anatomy.tissues import TISSUES, tissue_name
-from sarcoscope.errors import InputError, NotFoundError
+from sarcoscope.errors import ConflictError, InputError, NotFoundError
 from sarcoscope.exports.json_result import result_dict, slice_dict
 from sarcoscope.imaging.foreign_masks import read_mask
 from sarcoscope.imaging.volume import Volume
@@ -73,7 +73,9 @@ class Saving(BaseModel):
 
     reason: Reason
     base: Version | None = Field(description="The version that the work began from.")
-    over: Version | None = Field(None, description="A newer version of somebody else's that was looked at.")
+    over: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(
+        None, description="A newer version of somebody else's that was looked at; 0: none counts any more."
+    )
     key: Annotated[str, Field(pattern=r"^[0-9a-zA-Z-]{8,64}$", description="A new word for every save.")]
 
 
@@ -177,7 +179,27 @@ def _put_draft(access: Access, number: int, index: int, content: bytes, base: in
         draft = put_slice(session, study, access.user, base, index, labels, measured)
         redrawn = {s.index_: s.measured for s in draft.slices}
     with store.database.reading() as session:
-        return _numbers(session, access, access.study(session, number), result, redrawn)
+        study = access.study(session, number)
+        return _numbers(session, access, study, result, _with_base(session, store, study, base, redrawn))
+
+
+def _with_base(
+    session: Session,
+    store: Store,
+    study: Study,
+    base: int | None,
+    redrawn: Mapping[int, Mapping[str, Any]],
+) -> Mapping[int, Mapping[str, Any]]:
+    """The redrawn slices; with those of their base where the result does not rest on it (yet)."""
+    if base is None or base == session.get_one(Analysis, study.analysis_id).segmentation_id:
+        return redrawn
+    volume, result = open_volume(store, session, study), _result(session, store, study)
+    beside = {
+        i: measured_slice(volume, result, i, plane)
+        for i, plane in labels_of(store, version_of(session, study, base)).items()
+        if i not in redrawn
+    }
+    return {**beside, **redrawn}
 
 
 def _result(session: Session, store: Store, study: Study) -> dict[str, Any]:
@@ -240,7 +262,9 @@ def draft_numbers(number: Number, access: AccessDep) -> Numbers:
         study = access.study(session, number)
         draft = draft_of(session, study, access.user)
         redrawn = {s.index_: s.measured for s in draft.slices} if draft is not None else {}
-        return _numbers(session, access, study, _result(session, access.store, study), redrawn)
+        base = draft.base_id if draft is not None else None
+        every = _with_base(session, access.store, study, base, redrawn)
+        return _numbers(session, access, study, _result(session, access.store, study), every)
 
 
 @router.delete("/draft", status_code=204)
@@ -289,6 +313,11 @@ def save_mask(number: Number, given: Saving, access: AccessDep) -> MaskVersion:
     )
     with store.database.writing() as session:
         study = access.study(session, number, "annotator", lock=True)
+        known = session.scalar(select(Segmentation).where(Segmentation.key == given.key))
+        if known is not None:
+            if known.study_id != study.id:
+                raise ConflictError("This save belongs to another study.")
+            return version_entry(known)
         check_base(session, study, given.base, given.over)
         _count(session, access, study, mask)
         draft = draft_of(session, study, access.user)
@@ -418,6 +447,7 @@ def correct_level(number: Number, given: Move, access: AccessDep) -> Queued:
         result = _result(session, store, study)
         move = LevelMove(given.level, given.index_low, given.index_high, access.user.name, given.renumber)
         # Mistakes are told at once.
+        open_volume(store, session, study)
         moved(levels_of(result), move, result["series"]["n_slices"])
         session.add(
             LevelCorrection(
@@ -426,6 +456,9 @@ def correct_level(number: Number, given: Move, access: AccessDep) -> Queued:
                 **given.model_dump(),
             )
         )
-        key = queue_study(session, store, study, priority=2)
+        # After a single slice a range means the project's protocol again.
+        slice_only = result["provenance"]["protocol"] == "slice"
+        usual = session.get_one(Project, study.project_id).protocol
+        key = queue_study(session, store, study, {"protocol": usual} if slice_only else None, priority=2)
         access.audit(session, "correct_level", study, **given.model_dump())
     return Queued(job=key)

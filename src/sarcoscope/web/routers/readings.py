@@ -18,7 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from sarcoscope.anatomy.levels import LEVELS
-from sarcoscope.errors import AccessError, InputError, NotFoundError
+from sarcoscope.errors import AccessError, ConflictError, InputError, NotFoundError
 from sarcoscope.jobs.study_job import queue_study
 from sarcoscope.store.readings import (
     agreement_of,
@@ -31,7 +31,9 @@ from sarcoscope.store.readings import (
     user_names,
 )
 from sarcoscope.store.results import result_of
+from sarcoscope.store.store import Store
 from sarcoscope.store.tables import (
+    Analysis,
     Centre,
     LevelCorrection,
     Membership,
@@ -43,11 +45,27 @@ from sarcoscope.store.tables import (
     User,
     now,
 )
-from sarcoscope.store.versions import Labels, checked_labels, draft_labels, new_version, put_slice
+from sarcoscope.store.versions import (
+    Labels,
+    checked_labels,
+    draft_labels,
+    labels_of,
+    new_version,
+    put_slice,
+)
 from sarcoscope.store.volumes import open_volume
 from sarcoscope.web.access import RANK, Access, AccessDep, Number
 from sarcoscope.web.routers.corrections import Numbers, SliceIndex, inflated, measured_slice, read_body
-from sarcoscope.web.routers.viewer import Count, Index, ViewerPage, packed, pieces, viewer_page
+from sarcoscope.web.routers.viewer import (
+    Count,
+    Index,
+    LevelEntry,
+    ReadingInfo,
+    ViewerPage,
+    packed,
+    pieces,
+    viewer_page,
+)
 from sarcoscope.web.scope import Code, place
 
 router = APIRouter(tags=["readings"])
@@ -163,6 +181,8 @@ def make_reader_study(given: Planned, access: AccessDep) -> ReaderStudyEntry:
                 raise InputError(f"Study {number} does not belong to this project and centre.")
             if one.analysis_id is None:
                 raise InputError(f"Study {number} was not analysed yet.")
+        if project.keeps == "slices":
+            raise InputError("The project keeps only the measured slices: its studies cannot be read.")
         users = session.scalars(select(User).where(User.name.in_(given.readers), User.active)).all()
         if len(users) < len(set(given.readers)):
             raise InputError("A reader is not known.")
@@ -287,21 +307,28 @@ def export_reader_study(number: Number, access: AccessDep) -> Response:
     """Readings as CSV, agreement as JSON, every mask as NIfTI (role manager)."""
     store = access.store
     tasks = list_tasks(number, access)
-    with store.database.writing() as session:
+    with store.database.reading() as session:
         study = _reader_study(session, access, number, "manager")
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("readings.csv", _csv(tasks))
-            said = json.dumps(agreement_of(session, store, study), indent=1, ensure_ascii=False)
+            said = json.dumps(
+                agreement_of(session, store, study), indent=1, ensure_ascii=False, allow_nan=False
+            )
             archive.writestr("agreement.json", said)
             for task in tasks:
                 if task.version is not None:
                     mask = session.get_one(Segmentation, task.version)
                     archive.writestr(f"masks/{task.id}.nii.gz", store.files.read(mask.sha256))
+        ids = study.project_id, study.centre_id
+    with store.database.writing() as session:
         access.audit(
-            session, "export_reader_study", target=f"reader study {number}",
-            project_id=study.project_id, centre_id=study.centre_id,
-        )  # fmt: skip
+            session,
+            "export_reader_study",
+            target=f"reader study {number}",
+            project_id=ids[0],
+            centre_id=ids[1],
+        )
     headers = {"Content-Disposition": f'attachment; filename="reader-study-{number}.zip"'}
     return Response(out.getvalue(), media_type="application/zip", headers=headers)
 
@@ -353,19 +380,39 @@ def reading_viewer(number: Number, access: AccessDep) -> ViewerPage:
         task = own_task(session, access.user, number)
         study = _study_of(session, access, task)
         page = viewer_page(session, access, study, open_volume(store, session, study))
-        level = session.get_one(ReaderStudy, task.reader_study_id).level
+        reader_study = session.get_one(ReaderStudy, task.reader_study_id)
+        level = reader_study.level
+        told = ReadingInfo(title=reader_study.title, arm=task.arm, level=level)
         draft = task_draft(session, task)
         helped = task.arm != "scratch"
-        found = [r for r in page.levels if r.level == level] if helped else []
+        found = model_levels(session, store, study, level) if helped else []
         span = list(range(found[0].index_low, found[0].index_high + 1)) if found else []
     access.audited("read_blind", study, task=number)
     return page.model_copy(
         update={
             "pseudonym": f"{number}", "levels": found, "measured": [], "indices": span, "versions": [],
+            "moves": [],
             "shown": None, "analysed": None, "status": "done", "others": [], "can_edit": True,
             "draft": len(draft.slices) if draft is not None else None, "draft_base": None,
+            "reading": told,
         }
     )  # fmt: skip
+
+
+def model_levels(session: Session, store: Store, study: Study, level: str) -> list[LevelEntry]:
+    """A level as the model found it: by the newest analysis without anybody's correction."""
+    analyses = session.scalars(
+        select(Analysis.id).where(Analysis.study_id == study.id).order_by(Analysis.id.desc())
+    ).all()
+    for number in analyses:
+        result = result_of(store, session, number)
+        if not result["provenance"]["settings"].get("corrections"):
+            return [
+                LevelEntry(**{k: entry[k] for k in LevelEntry.model_fields})
+                for entry in result["levels"]
+                if entry["level"] == level
+            ]
+    return []
 
 
 @router.get("/readings/{number}/volume", response_class=Response, responses=_RAW)
@@ -456,6 +503,7 @@ def finish_reading(number: Number, given: Finished, access: AccessDep) -> NextRe
         drawn: Labels = draft_labels(draft, (int(rows), int(columns))) if draft is not None else {}
         before = start_labels(session, store, task) if task.arm == "edit" else {}
         labels = {**before, **drawn}
+        touched = draft.touched if draft is not None else None
     if not 0 <= given.index_low <= given.index_high < volume.n_slices:
         raise InputError(f"A range lies within the slices 0 to {volume.n_slices - 1}, from low to high.")
     missing = [i for i in range(given.index_low, given.index_high + 1) if i not in labels]
@@ -476,17 +524,33 @@ def finish_reading(number: Number, given: Finished, access: AccessDep) -> NextRe
         task.seconds, task.rating, task.comment = given.seconds, given.rating, given.comment
         task.finished = now()
         draft = task_draft(session, task)
+        if (draft.touched if draft is not None else None) != touched:
+            raise ConflictError("The masks changed while the reading was finished: finish it again.")
         if draft is not None:
             session.delete(draft)
         access.audit(session, "finish_reading", session.get_one(Study, task.study_id), task=number)
     return next_reading(access)
 
 
+@router.get("/readings/{number}/mask", response_class=Response, responses=_RAW)
+def reading_mask(number: Number, access: AccessDep) -> Response:
+    """The masks of a finished reading, packed like a version (role reviewer)."""
+    with access.store.database.reading() as session:
+        task = session.get(ReaderTask, number)
+        if task is None:
+            raise NotFoundError("There is no such reading.")
+        _seen(session, access, task.reader_study_id)
+        mask = session.get(Segmentation, task.segmentation_id) if task.segmentation_id is not None else None
+        if mask is None:
+            raise NotFoundError("The reading is not finished.")
+        return packed(labels_of(access.store, mask))
+
+
 @router.post("/readings/{number}/verdict", status_code=204)
 def judge_reading(number: Number, given: Verdict, access: AccessDep) -> None:
     """Approve or reject a reading with a comment, or make it the study's result (role reviewer)."""
     with access.store.database.writing() as session:
-        task = session.get(ReaderTask, number)
+        task = session.get(ReaderTask, number, with_for_update=True)
         if task is None:
             raise NotFoundError("There is no such reading.")
         reader_study = _seen(session, access, task.reader_study_id)
@@ -496,11 +560,12 @@ def judge_reading(number: Number, given: Verdict, access: AccessDep) -> None:
             raise AccessError("Nobody verifies a reading of their own.")
         if task.finished is None or task.index_low is None or task.index_high is None:
             raise InputError("The reading is not finished.")
+        if task.verdict:
+            raise ConflictError(f"{task.verdict_by} has given a verdict on this reading.")
         task.verdict = "approved" if given.approve else "rejected"
         task.verdict_by, task.verdict_comment = access.user.name, given.comment
-        study.review = "accepted" if given.approve else "reader"
-        study.review_reason = given.comment[:200]
         if given.approve and given.adopt:
+            study.review, study.review_reason = "accepted", given.comment[:200]
             _adopt(session, access, study, reader_study, task)
         access.audit(session, "judge_reading", study, task=number, verdict=task.verdict, adopted=given.adopt)
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from sarcoscope.deid.restore import Target, check_same
-from sarcoscope.errors import IdentityError, InputError, NotFoundError
+from sarcoscope.errors import ConflictError, IdentityError, InputError, NotFoundError
 from sarcoscope.jobs.judge_job import judged, keep_judged
 from sarcoscope.jobs.study_job import queue_study
 from sarcoscope.measures.body_info import LIMITS
@@ -28,6 +28,7 @@ from sarcoscope.store.tables import (
     Centre,
     Output,
     Project,
+    ReaderTask,
     Segmentation,
     Study,
 )
@@ -229,6 +230,12 @@ def delete_study(number: Number, access: AccessDep) -> None:
     """Delete a study with its images, masks and results (role manager)."""
     with access.store.database.writing() as session:
         study = access.study(session, number, "manager", lock=True)
+        if session.scalar(
+            select(ReaderTask.id)
+            .where(ReaderTask.study_id == number, ReaderTask.finished.is_not(None))
+            .limit(1)
+        ):
+            raise ConflictError("Finished readings of a reader study rest on this study; it stays.")
         access.audit(session, "delete_study", study, uid=study.uid)
         gone = remove_study(session, study)
     forget_volumes(access.store, number)

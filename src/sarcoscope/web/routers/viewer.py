@@ -22,7 +22,16 @@ from sarcoscope.imaging.instances import read_instances
 from sarcoscope.imaging.volume import Volume
 from sarcoscope.store.results import result_of
 from sarcoscope.store.store import Store
-from sarcoscope.store.tables import Analysis, Image, JobRow, Segmentation, Series, Study
+from sarcoscope.store.tables import (
+    Analysis,
+    Image,
+    JobRow,
+    LevelCorrection,
+    Segmentation,
+    Series,
+    Study,
+    User,
+)
 from sarcoscope.store.versions import Labels, draft_of, labels_of, others_at_work
 from sarcoscope.store.volumes import check_same, open_volume
 from sarcoscope.web.access import RANK, Access, AccessDep, Number
@@ -77,6 +86,26 @@ class OtherReader(BaseModel):
     touched: datetime
 
 
+class ReadingInfo(BaseModel):
+    """The reading that a page belongs to."""
+
+    title: str
+    arm: str
+    level: str
+
+
+class LevelMoveEntry(BaseModel):
+    """A level that a reader moved."""
+
+    level: str
+    index_low: int
+    index_high: int
+    renumber: bool
+    reader: str
+    reason: str
+    made: datetime
+
+
 class ViewerPage(BaseModel):
     """What a viewer needs before the pixels."""
 
@@ -94,6 +123,7 @@ class ViewerPage(BaseModel):
     protocol: str
     tissues: list[TissueEntry]
     versions: list[MaskVersion] = Field(description="Newest first.")
+    moves: list[LevelMoveEntry] = Field(description="Levels that readers moved, newest first.")
     shown: int | None = Field(description="The version that counts.")
     analysed: int | None = Field(description="The version that the result rests on.")
     status: str = Field(description="State of the newest job.")
@@ -101,6 +131,7 @@ class ViewerPage(BaseModel):
     draft_base: int | None
     others: list[OtherReader]
     can_edit: bool
+    reading: ReadingInfo | None = None
 
 
 @router.get("/viewer")
@@ -132,6 +163,12 @@ def viewer_page(session: Session, access: Access, study: Study, volume: Volume) 
         .where(Segmentation.study_id == study.id, Segmentation.blind.is_(False))
         .order_by(Segmentation.id.desc())
     ).all()
+    moves = session.execute(
+        select(LevelCorrection, User.name)
+        .join(User, User.id == LevelCorrection.user_id)
+        .where(LevelCorrection.study_id == study.id)
+        .order_by(LevelCorrection.id.desc())
+    ).all()
     draft = draft_of(session, study, access.user)
     first: Mapping[str, Any] = result["measurements"][0] if result["measurements"] else {"indices": []}
     geometry = volume.geometry
@@ -156,6 +193,18 @@ def viewer_page(session: Session, access: Access, study: Study, volume: Volume) 
             for t in TISSUES
         ],
         versions=[version_entry(v) for v in versions],
+        moves=[
+            LevelMoveEntry(
+                level=m.level,
+                index_low=m.index_low,
+                index_high=m.index_high,
+                renumber=m.renumber,
+                reader=name,
+                reason=m.reason,
+                made=m.made,
+            )
+            for m, name in moves
+        ],
         shown=study.segmentation_id,
         analysed=_rests_on(session, study),
         status=_status(session, study),
@@ -208,7 +257,7 @@ def pieces(volume: Volume, low: int, count: int) -> Response:
     return Response(
         np.ascontiguousarray(part).astype("<i2", copy=False).tobytes(),
         media_type="application/octet-stream",
-        headers={"Cache-Control": "private, max-age=3600"},
+        headers={"Cache-Control": "private, no-store"},
     )
 
 
@@ -234,7 +283,7 @@ def version_of(session: Session, study: Study, version: int) -> Segmentation:
         NotFoundError: there is none with this number.
     """
     mask = session.get(Segmentation, version)
-    if mask is None or mask.study_id != study.id:
+    if mask is None or mask.study_id != study.id or mask.blind:
         raise NotFoundError("The study has no such version.")
     return mask
 
