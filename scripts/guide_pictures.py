@@ -352,6 +352,7 @@ def reading_pictures(page: Page, browser: Browser, url: str, data: Path) -> None
     for name in _READERS:
         context = browser.new_context(base_url=url, viewport=SIZE, locale="en-US", color_scheme="light")
         own = context.new_page()
+        own.on("dialog", lambda dialog: dialog.accept())  # not every slice was looked at
         own.goto("/")
         own.get_by_label("User name").fill(name)
         own.get_by_label("Password").fill(_PASSWORD)

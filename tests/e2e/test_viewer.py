@@ -309,6 +309,44 @@ def test_a_stroke_changes_numbers_and_statement_then_a_version(site: Site, reade
     assert all(np.array_equal(kept[i], after[i]) for i in after)
 
 
+def test_interpolation_carries_on_only_what_was_drawn(site: Site, reader: Page) -> None:
+    api, volume = client(site.url, "annotator"), volume_of(site, 1)
+    page = api.get("/studies/1/viewer").json()
+    before = labels_of(api, f"/studies/1/masks/{page['shown']}", volume)
+    open_viewer(reader, 1)
+    fitted = Fitted(reader, volume, "axial")
+    rows, columns = volume.hu.shape[1:]
+    low = page["indices"][1]
+    reader.keyboard.press("b")
+    reader.keyboard.press("1")
+    for index in (low, low + 3):
+        reader.get_by_role("slider", name="slice").fill(str(index))
+        reader.mouse.move(*fitted.place(index, rows * 0.45, columns * 0.3))
+        reader.mouse.down()
+        reader.mouse.move(*fitted.place(index, rows * 0.45, columns * 0.36), steps=6)
+        reader.mouse.up()
+    reader.keyboard.press("i")
+    expect(reader.get_by_text("Filled on slices", exact=False)).to_be_visible()
+    expect(reader.get_by_text("A draft is kept on the server.", exact=False)).to_be_visible()
+    drawn = labels_of(api, "/studies/1/draft", volume)
+    ends = (drawn[low] != before[low]) | (drawn[low + 3] != before[low + 3])
+    y, x = np.nonzero(ends)
+    assert any((drawn[i] != before[i]).any() for i in (low + 1, low + 2) if i in drawn)
+    for index in {low + 1, low + 2} & set(drawn):
+        changed = drawn[index] != before[index]
+        assert (drawn[index][changed] == 1).all()
+        inside = np.zeros_like(changed)
+        inside[y.min() : y.max() + 1, x.min() : x.max() + 1] = True
+        assert not (changed & ~inside).any()
+        assert default_bands()["muscle"].contains(volume.hu[index][changed]).all()
+    # Everything undone: nothing is unsaved any more, on the page and on the server.
+    for _ in range(3):
+        reader.keyboard.press("z")
+    expect(reader.get_by_text("Unsaved changes", exact=False)).to_have_count(0)
+    expect(reader.locator("[data-unsaved=no]")).to_be_visible()
+    assert api.get("/studies/1/viewer").json()["draft"] is None
+
+
 def test_history_difference_and_restore(site: Site, reader: Page) -> None:
     api = client(site.url, "annotator")
     open_viewer(reader, 1)
