@@ -151,18 +151,17 @@ def put_slice(
     return draft
 
 
-def draft_labels(draft: Draft, shape: tuple[int, int]) -> Labels:
-    """The slices of a draft.
+def draft_labels(draft: Draft | None, volume: Volume) -> Labels:
+    """The slices of a draft; none where there is no draft.
 
     Raises:
         ConflictError: it was drawn on images of another size.
     """
-    if any(len(zlib.decompress(s.labels)) != shape[0] * shape[1] for s in draft.slices):
+    shape = volume.hu.shape[1:]
+    planes = {s.index_: zlib.decompress(s.labels) for s in draft.slices} if draft is not None else {}
+    if any(len(plane) != shape[0] * shape[1] for plane in planes.values()):
         raise ConflictError("Your unsaved work belongs to images of another size: discard it.")
-    return {
-        s.index_: np.frombuffer(zlib.decompress(s.labels), np.uint8).reshape(shape).copy()
-        for s in draft.slices
-    }
+    return {i: np.frombuffer(plane, np.uint8).reshape(shape).copy() for i, plane in planes.items()}
 
 
 def others_at_work(session: Session, study: Study, user: User) -> list[tuple[str, datetime]]:

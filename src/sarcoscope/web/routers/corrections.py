@@ -41,7 +41,7 @@ from sarcoscope.study.correct import LevelMove, moved
 from sarcoscope.tissues.tissue_mask import TissueMask
 from sarcoscope.web.access import Access, AccessDep, Number
 from sarcoscope.web.problems import TooLargeError
-from sarcoscope.web.routers.viewer import MaskVersion, packed, version_entry, version_of
+from sarcoscope.web.routers.viewer import MaskVersion, check_slice, packed, version_entry, version_of
 
 router = APIRouter(prefix="/studies/{number}", tags=["corrections"])
 SliceIndex = Annotated[int, Path(ge=0, le=100_000, examples=[0])]
@@ -50,6 +50,7 @@ Base = Annotated[
 ]
 Version = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Reason = Annotated[str, Field(min_length=1, max_length=200, examples=["kidney was taken for muscle"])]
+MOST_LABELS: Final = 64 * 1024 * 1024
 MOST_IMPORT: Final = 256 * 1024 * 1024
 _BINARY: Final[dict[str, Any]] = {
     "requestBody": {
@@ -129,13 +130,11 @@ async def put_draft(
 
     The body is uint8 [row, column], with gzip if the header says so.
     """
-    content = await read_body(request, 64 * 1024 * 1024)
-    if request.headers.get("Content-Encoding") == "gzip":
-        content = inflated(content)
+    content = await labels_body(request)
     return await to_thread.run_sync(_put_draft, access, number, index, content, base)
 
 
-async def read_body(request: Request, most: int) -> bytes:
+async def _body(request: Request, most: int) -> bytes:
     """The body of a request.
 
     Raises:
@@ -150,14 +149,18 @@ async def read_body(request: Request, most: int) -> bytes:
     return b"".join(blocks)
 
 
-def inflated(content: bytes) -> bytes:
-    """Labels that arrived with gzip; never more than 64 MB of them.
+async def labels_body(request: Request) -> bytes:
+    """The labels of a request, with gzip if its header says so; never more than 64 MB of them.
 
     Raises:
+        TooLargeError: more than that was sent.
         InputError: they are damaged.
     """
+    content = await _body(request, MOST_LABELS)
+    if request.headers.get("Content-Encoding") != "gzip":
+        return content
     try:
-        return zlib.decompressobj(wbits=31).decompress(content, 64 * 1024 * 1024)
+        return zlib.decompressobj(wbits=31).decompress(content, MOST_LABELS)
     except zlib.error as error:
         raise InputError("The labels arrived damaged; send them again.") from error
 
@@ -167,11 +170,10 @@ def _put_draft(access: Access, number: int, index: int, content: bytes, base: in
     with store.database.reading() as session:
         study = access.study(session, number, "annotator")
         volume = open_volume(store, session, study)
-        result = _result(session, store, study)
+        result = study_result(session, store, study)
         if base is not None:
             version_of(session, study, base)
-    if index >= volume.n_slices:
-        raise InputError(f"The volume has slices 0 to {volume.n_slices - 1}.")
+    check_slice(volume, index)
     labels = checked_labels(content, volume)
     measured = measured_slice(volume, result, index, labels)
     with store.database.writing() as session:
@@ -193,7 +195,7 @@ def _with_base(
     """The redrawn slices; with those of their base where the result does not rest on it (yet)."""
     if base is None or base == session.get_one(Analysis, study.analysis_id).segmentation_id:
         return redrawn
-    volume, result = open_volume(store, session, study), _result(session, store, study)
+    volume, result = open_volume(store, session, study), study_result(session, store, study)
     beside = {
         i: measured_slice(volume, result, i, plane)
         for i, plane in labels_of(store, version_of(session, study, base)).items()
@@ -202,7 +204,12 @@ def _with_base(
     return {**beside, **redrawn}
 
 
-def _result(session: Session, store: Store, study: Study) -> dict[str, Any]:
+def study_result(session: Session, store: Store, study: Study) -> dict[str, Any]:
+    """The ``result.json`` of a study's newest analysis.
+
+    Raises:
+        NotFoundError: it was not analysed.
+    """
     if study.analysis_id is None:
         raise NotFoundError("The study was not analysed yet.")
     return result_of(store, session, study.analysis_id)
@@ -252,7 +259,7 @@ def show_draft(number: Number, access: AccessDep) -> Response:
         study = access.study(session, number)
         draft = draft_of(session, study, access.user)
         volume = open_volume(access.store, session, study)
-        return packed(draft_labels(draft, _plane(volume)) if draft is not None else {})
+        return packed(draft_labels(draft, volume))
 
 
 @router.get("/draft/numbers")
@@ -264,7 +271,7 @@ def draft_numbers(number: Number, access: AccessDep) -> Numbers:
         redrawn = {s.index_: s.measured for s in draft.slices} if draft is not None else {}
         base = draft.base_id if draft is not None else None
         every = _with_base(session, access.store, study, base, redrawn)
-        return _numbers(session, access, study, _result(session, access.store, study), every)
+        return _numbers(session, access, study, study_result(session, access.store, study), every)
 
 
 @router.delete("/draft", status_code=204)
@@ -296,7 +303,7 @@ def save_mask(number: Number, given: Saving, access: AccessDep) -> MaskVersion:
         # What the reader did not touch comes from the newest version that they have seen.
         seen = given.over or draft.base_id
         before = labels_of(store, version_of(session, study, seen)) if seen else {}
-        labels: Labels = {**before, **draft_labels(draft, _plane(volume))}
+        labels: Labels = {**before, **draft_labels(draft, volume)}
         touched, base = draft.touched, draft.base_id
     if base != given.base:
         raise InputError("The draft belongs to another version: load the page again.")
@@ -325,11 +332,6 @@ def save_mask(number: Number, given: Saving, access: AccessDep) -> MaskVersion:
             session.delete(draft)
         access.audit(session, "save_mask", study, version=mask.id, base=given.base, reason=given.reason)
         return version_entry(mask)
-
-
-def _plane(volume: Volume) -> tuple[int, int]:
-    rows, columns = volume.hu.shape[1:]
-    return int(rows), int(columns)
 
 
 def _count(session: Session, access: Access, study: Study, mask: Segmentation) -> None:
@@ -409,7 +411,7 @@ async def import_mask(
     base: Base = None,
 ) -> MaskVersion:
     """Take a mask of another tool as the version that counts (role annotator)."""
-    content = await read_body(request, MOST_IMPORT)
+    content = await _body(request, MOST_IMPORT)
     return await to_thread.run_sync(_import, access, number, content, kind, reason, base)
 
 
@@ -444,7 +446,7 @@ def correct_level(number: Number, given: Move, access: AccessDep) -> Queued:
     store = access.store
     with store.database.writing() as session:
         study = access.study(session, number, "annotator", lock=True)
-        result = _result(session, store, study)
+        result = study_result(session, store, study)
         move = LevelMove(given.level, given.index_low, given.index_high, access.user.name, given.renumber)
         # Mistakes are told at once.
         open_volume(store, session, study)

@@ -46,7 +46,6 @@ from sarcoscope.store.tables import (
     now,
 )
 from sarcoscope.store.versions import (
-    Labels,
     checked_labels,
     draft_labels,
     labels_of,
@@ -55,17 +54,19 @@ from sarcoscope.store.versions import (
 )
 from sarcoscope.store.volumes import open_volume
 from sarcoscope.web.access import RANK, Access, AccessDep, Number
-from sarcoscope.web.routers.corrections import Numbers, SliceIndex, inflated, measured_slice, read_body
+from sarcoscope.web.routers.corrections import Numbers, SliceIndex, labels_body, measured_slice, study_result
 from sarcoscope.web.routers.viewer import (
     Count,
     Index,
     LevelEntry,
     ReadingInfo,
     ViewerPage,
+    check_slice,
     packed,
     pieces,
     viewer_page,
 )
+from sarcoscope.web.routers.worklist import harmless
 from sarcoscope.web.scope import Code, place
 
 router = APIRouter(tags=["readings"])
@@ -339,9 +340,7 @@ def _csv(tasks: Sequence[TaskEntry]) -> str:
     names = list(TaskEntry.model_fields)
     writer.writerow(names)
     for task in tasks:
-        # A text that begins like a formula must not become one in a spreadsheet.
-        values = [getattr(task, name) for name in names]
-        writer.writerow([f"'{v}" if isinstance(v, str) and v[:1] in "=+-@\t\r" else v for v in values])
+        writer.writerow([harmless(getattr(task, name)) for name in names])
     return out.getvalue()
 
 
@@ -365,10 +364,10 @@ def next_reading(access: AccessDep) -> NextReading:
         return NextReading(task=task.id, title=study.title, arm=task.arm, level=study.level, left=len(left))
 
 
-def _study_of(session: Session, access: Access, task: ReaderTask, role: str = "annotator") -> Study:
+def _study_of(session: Session, access: Access, task: ReaderTask) -> Study:
     """The study of one's reading: seen through the reading alone."""
     study = session.get_one(Study, task.study_id)
-    access.require(study.project_id, study.centre_id, role)
+    access.require(study.project_id, study.centre_id, "annotator")
     return study
 
 
@@ -439,8 +438,7 @@ def reading_draft(number: Number, access: AccessDep) -> Response:
         task = own_task(session, access.user, number)
         volume = open_volume(access.store, session, _study_of(session, access, task))
         draft = task_draft(session, task)
-        rows, columns = volume.hu.shape[1:]
-        return packed(draft_labels(draft, (int(rows), int(columns))) if draft is not None else {})
+        return packed(draft_labels(draft, volume))
 
 
 @router.get("/readings/{number}/draft/numbers")
@@ -466,9 +464,7 @@ async def put_reading_draft(
     number: Number, index: SliceIndex, request: Request, access: AccessDep
 ) -> Numbers:
     """Keep a slice of a reading (uint8 [row, column], gzip if the header says so)."""
-    content = await read_body(request, 64 * 1024 * 1024)
-    if request.headers.get("Content-Encoding") == "gzip":
-        content = inflated(content)
+    content = await labels_body(request)
     return await to_thread.run_sync(_put, access, number, index, content)
 
 
@@ -477,9 +473,8 @@ def _put(access: Access, number: int, index: int, content: bytes) -> Numbers:
     with store.database.reading() as session:
         study = _study_of(session, access, own_task(session, access.user, number))
         volume = open_volume(store, session, study)
-        result = result_of(store, session, study.analysis_id or 0)
-    if index >= volume.n_slices:
-        raise InputError(f"The volume has slices 0 to {volume.n_slices - 1}.")
+        result = study_result(session, store, study)
+    check_slice(volume, index)
     labels = checked_labels(content, volume)
     # The name of the level would say where the model saw it.
     measured = {**measured_slice(volume, result, index, labels), "level": None, "level_confidence": 0.0}
@@ -499,8 +494,7 @@ def finish_reading(number: Number, given: Finished, access: AccessDep) -> NextRe
         study = _study_of(session, access, task)
         volume = open_volume(store, session, study)
         draft = task_draft(session, task)
-        rows, columns = volume.hu.shape[1:]
-        drawn: Labels = draft_labels(draft, (int(rows), int(columns))) if draft is not None else {}
+        drawn = draft_labels(draft, volume)
         before = start_labels(session, store, task) if task.arm == "edit" else {}
         labels = {**before, **drawn}
         touched = draft.touched if draft is not None else None

@@ -245,14 +245,23 @@ def volume_slices(number: Number, access: AccessDep, low: Index, count: Count = 
         return pieces(open_volume(access.store, session, study), low, count)
 
 
+def check_slice(volume: Volume, index: int) -> None:
+    """See that a volume has a slice.
+
+    Raises:
+        InputError: it does not reach so far.
+    """
+    if index >= volume.n_slices:
+        raise InputError(f"The volume has slices 0 to {volume.n_slices - 1}.")
+
+
 def pieces(volume: Volume, low: int, count: int) -> Response:
     """Some slices as an answer.
 
     Raises:
         InputError: the volume does not reach so far.
     """
-    if low >= volume.n_slices:
-        raise InputError(f"The volume has slices 0 to {volume.n_slices - 1}.")
+    check_slice(volume, low)
     part = volume.hu[low : low + count]
     return Response(
         np.ascontiguousarray(part).astype("<i2", copy=False).tobytes(),

@@ -373,14 +373,14 @@ def export(access: AccessDep, filters: Annotated[Filters, Query()]) -> Response:
                 "flags": " ".join(row.flags),
                 **areas.get(f[0].analysis_id or 0, {}),
             }
-            writer.writerow({name: _harmless(value) for name, value in values.items()})
+            writer.writerow({name: harmless(value) for name, value in values.items()})
     with access.store.database.writing() as session:
         access.audit(session, "export_worklist", studies=len(found))
     headers = {"Content-Disposition": 'attachment; filename="worklist.csv"'}
     return Response(out.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _harmless(value: object) -> object:
+def harmless(value: object) -> object:
     """A text that a spreadsheet would run as a formula, as a text."""
     return f"'{value}" if isinstance(value, str) and value[:1] in _FORMULA else value
 
