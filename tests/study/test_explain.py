@@ -68,7 +68,12 @@ def test_grad_cam_is_shown_with_its_models_name(trained: Path, tmp_path: Path) -
     add_package(trained)
     ct = series(abdomen())
     shown = explain(ct, tmp_path / "o", model="heart")
-    assert [p.name for p in shown.files] == ["explanation.png", "grad_cam.png", "grad_cam.npy"]
+    assert [p.name for p in shown.files] == [
+        "explanation.png",
+        "evidence.png",
+        "grad_cam.png",
+        "grad_cam.npy",
+    ]
     assert "Decided by spine-canal and level-chain" in shown.sentences[0]
     assert "Grad-CAM of heart" in shown.sentences[1]
     assert "On the spine" in shown.sentences[1]
@@ -84,7 +89,7 @@ def test_grad_cam_is_hidden_where_the_models_disagree(
     add_package(trained)
     monkeypatch.setattr("sarcoscope.study.explain.slice_level", lambda *_: ("T1", 0.9))
     shown = explain(series(abdomen()), tmp_path / "o", model="heart")
-    assert [p.name for p in shown.files] == ["explanation.png"]
+    assert [p.name for p in shown.files] == ["explanation.png", "evidence.png"]
     assert "does not share" in shown.sentences[1]
 
 

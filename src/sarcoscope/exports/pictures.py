@@ -33,11 +33,13 @@ _SURE: Final = 0.8
 
 
 @cache
-def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+def picture_font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """The font of all pictures, with Korean."""
     return ImageFont.truetype(str(font_path(bold=bold)), size)
 
 
-def _grey(hu: NDArray[np.float32], window: tuple[float, float]) -> NDArray[np.uint8]:
+def window_grey(hu: NDArray[np.float32], window: tuple[float, float]) -> NDArray[np.uint8]:
+    """HU of a window as grey 0..255; what lies outside the volume (NaN) is black."""
     low, high = window
     scaled = (np.nan_to_num(hu, nan=low) - low) / (high - low) * 255
     grey: NDArray[np.uint8] = np.clip(scaled, 0, 255).astype(np.uint8)
@@ -61,7 +63,7 @@ def overlay(volume: Volume, mask: TissueMask, measure: SliceMeasure, language: s
     k = mask.indices.index(measure.index)
     labels, step = mask.labels[k], volume.geometry.spacing_mm[1:]
     rows, columns = _crop(mask.body[k], step)
-    grey = _grey(volume.hu[measure.index].astype(np.float32), SOFT_WINDOW)
+    grey = window_grey(volume.hu[measure.index].astype(np.float32), SOFT_WINDOW)
     picture = np.repeat(grey[rows, columns, None], 3, axis=2)
     shown = labels[rows, columns]
     width_mm, height_mm = picture.shape[1] * step[1], picture.shape[0] * step[0]
@@ -87,16 +89,16 @@ def _framed(image: Image.Image, measure: SliceMeasure, px_per_mm: float, languag
     level = measure.level or ""
     index = say("slice", language)
     text = f"{level}   {index} {measure.index}   z {measure.z_mm:.1f} mm"
-    draw.text((12, 8), text, font=_font(22, True), fill=_TEXT)
+    draw.text((12, 8), text, font=picture_font(22, True), fill=_TEXT)
     middle = head + image.height // 2
-    draw.text((8, middle), "R", font=_font(24, True), fill=_TEXT)
-    draw.text((image.width - 24, middle), "L", font=_font(24, True), fill=_TEXT)
-    draw.text((image.width // 2 - 8, head + 2), "A", font=_font(20), fill=_DIM)
-    draw.text((image.width // 2 - 8, head + image.height - 26), "P", font=_font(20), fill=_DIM)
+    draw.text((8, middle), "R", font=picture_font(24, True), fill=_TEXT)
+    draw.text((image.width - 24, middle), "L", font=picture_font(24, True), fill=_TEXT)
+    draw.text((image.width // 2 - 8, head + 2), "A", font=picture_font(20), fill=_DIM)
+    draw.text((image.width // 2 - 8, head + image.height - 26), "P", font=picture_font(20), fill=_DIM)
     bar = int(50 * px_per_mm)
     y = head + image.height - 14
     draw.line((14, y, 14 + bar, y), fill=_TEXT, width=4)
-    draw.text((18, y - 26), "5 cm", font=_font(18), fill=_TEXT)
+    draw.text((18, y - 26), "5 cm", font=picture_font(18), fill=_TEXT)
     x = 12
     for tissue in TISSUES:
         name = tissue_name(tissue)
@@ -105,8 +107,8 @@ def _framed(image: Image.Image, measure: SliceMeasure, px_per_mm: float, languag
         draw.rectangle(
             (x, head + image.height + 24, x + 20, head + image.height + 44), fill=TISSUE_COLOURS[tissue]
         )
-        draw.text((x + 28, head + image.height + 21), text, font=_font(20), fill=_TEXT)
-        x += 44 + int(draw.textlength(text, font=_font(20)))
+        draw.text((x + 28, head + image.height + 21), text, font=picture_font(20), fill=_TEXT)
+        x += 44 + int(draw.textlength(text, font=picture_font(20)))
     return canvas
 
 
@@ -130,7 +132,7 @@ def sagittal_view(
     height_mm = float(np.ptp(volume.geometry.slice_offsets_mm)) + volume.geometry.spacing_mm[0]
     scale = float(np.clip(1000.0 / height_mm, 1.0, 2.5))
     view = sagittal(volume, [p[1] for p in levels.spine] or None, pixel_mm=1.0 / scale)
-    grey = _grey(view.hu, BONE_WINDOW)
+    grey = window_grey(view.hu, BONE_WINDOW)
     rgb = np.repeat(grey[..., None], 3, axis=2)
     rgb[np.isnan(view.hu)] = (60, 20, 60)
     body = np.flatnonzero((np.nan_to_num(view.hu, nan=-1000.0) > -300).any(axis=0))
@@ -140,8 +142,8 @@ def sagittal_view(
     canvas = Image.new("RGB", (rgb.shape[1] + left + right, rgb.shape[0] + 44), (12, 12, 14))
     canvas.paste(Image.fromarray(rgb), (left, 34))
     draw = ImageDraw.Draw(canvas, "RGBA")
-    draw.text((left, 4), say("sagittal_title", language), font=_font(18, True), fill=_TEXT)
-    draw.text((4, 34 + rgb.shape[0] // 2), "A", font=_font(16), fill=_DIM)
+    draw.text((left, 4), say("sagittal_title", language), font=picture_font(18, True), fill=_TEXT)
+    draw.text((4, 34 + rgb.shape[0] // 2), "A", font=picture_font(16), fill=_DIM)
     offsets, half = volume.geometry.slice_offsets_mm, volume.geometry.spacing_mm[0] / 2
     edge = left + rgb.shape[1]
     for n, r in enumerate(levels.ranges):
@@ -156,8 +158,8 @@ def sagittal_view(
         _bracket(draw, edge + 4, top, bottom, colour, solid=solid)
         draw.text(
             (edge + 22, (top + bottom) / 2 - 10),
-            _label(r, explain=explain),
-            font=_font(16, r.level in measured),
+            level_label(r, explain=explain),
+            font=picture_font(16, r.level in measured),
             fill=_MEASURED if r.level in measured else _TEXT,
         )
     for indices in measured.values():
@@ -170,7 +172,7 @@ def sagittal_view(
     return canvas
 
 
-def _label(r: LevelRange, *, explain: bool) -> str:
+def level_label(r: LevelRange, *, explain: bool) -> str:
     """Level and confidence; a star where a body is cut off; the runner-up in brackets."""
     text = f"{r.level}  {r.confidence:.2f}{'' if r.complete else ' *'}"
     return f"{text}  ({r.runner_up}?)" if explain and r.runner_up else text
@@ -188,14 +190,14 @@ def cam_overlay(volume: Volume, index: int, cam: NDArray[np.float32], text: str)
     step = volume.geometry.spacing_mm[1:]
     height_mm, width_mm = (n * s for n, s in zip(volume.hu.shape[1:], step, strict=True))
     size = (_WIDTH, max(round(_WIDTH * height_mm / width_mm), 1))
-    grey = _grey(volume.hu[index].astype(np.float32), SOFT_WINDOW)
+    grey = window_grey(volume.hu[index].astype(np.float32), SOFT_WINDOW)
     base = np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC), np.float32)
     heat = np.asarray(Image.fromarray(cam).resize(size, Image.Resampling.BILINEAR), np.float32)[..., None]
     warm = np.stack([np.full(base.shape, 255.0), 200 - 140 * heat[..., 0], np.full(base.shape, 40.0)], -1)
     mixed = base[..., None] * (1 - 0.6 * heat) + warm * 0.6 * heat
     canvas = Image.new("RGB", (size[0], size[1] + 40), (12, 12, 14))
     canvas.paste(Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8)), (0, 40))
-    ImageDraw.Draw(canvas).text((12, 8), text, font=_font(20, True), fill=_TEXT)
+    ImageDraw.Draw(canvas).text((12, 8), text, font=picture_font(20, True), fill=_TEXT)
     return canvas
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sarcoscope.imaging.volume import Volume
-from sarcoscope.levels.chain import CHAIN, Chain, Evidence, Segment, decode, name_shares
+from sarcoscope.levels.chain import CHAIN, NONE_CLASS, Chain, Evidence, Segment, decode, name_shares
 from sarcoscope.levels.coarse import STEP_MM, CoarseVolume, coarse_copy
 from sarcoscope.levels.level_map import LevelFlag, LevelMap, LevelRange
 from sarcoscope.levels.slice_classifier import find_l3, read_slices, row_evidence, row_places
@@ -45,6 +45,20 @@ class Reading:
         return Evidence.of(self.classes[chosen].mean(axis=0), self.gaps[chosen].mean(axis=0))
 
 
+@dataclass(frozen=True, eq=False)
+class SpineView:
+    """What the deciding model saw of the straightened spine and said of it, on rows of 2 mm from below."""
+
+    strips: NDArray[np.float32]
+    """HU [strip, row, 48], strips in the order of :data:`~sarcoscope.levels.strips.PLANS`."""
+    rows_mm: NDArray[np.float64]
+    """[row] distance along the slice normal."""
+    shares: NDArray[np.float64]
+    """[19, row] share of every level (order of ``LEVELS``), mean of the members."""
+    gaps: NDArray[np.float64]
+    """[row] share of "between two bodies"."""
+
+
 def find_levels(
     volume: Volume,
     *,
@@ -54,6 +68,21 @@ def find_levels(
     canal: ModelPackage | None = None,
 ) -> LevelMap:
     """The vertebral bodies in view, with confidence, runner-up and completeness.
+
+    Args as of :func:`see_levels`.
+    """
+    return see_levels(volume, progress=progress, person=person, package=package, canal=canal)[0]
+
+
+def see_levels(
+    volume: Volume,
+    *,
+    progress: Progress | None = None,
+    person: str | None = None,
+    package: ModelPackage | None = None,
+    canal: ModelPackage | None = None,
+) -> tuple[LevelMap, SpineView | None]:
+    """The levels, and what they were decided from (None: too little in view to ask the model).
 
     Args:
         volume: HU int16 [z, y, x].
@@ -66,23 +95,30 @@ def find_levels(
     models = (canal.reference, package.reference)
     height = float(np.ptp(volume.geometry.slice_offsets_mm)) + volume.geometry.spacing_mm[0]
     if volume.n_slices < 3 or height < SHORTEST_MM:
-        return LevelMap((), (LevelFlag("short_field_of_view"),), models)
+        return LevelMap((), (LevelFlag("short_field_of_view"),), models), None
     coarse = coarse_copy(volume)
     _tell(progress, 0.3)
     path = find_spine(coarse, canal, canal.members_without(person))
     _tell(progress, 0.7)
-    reading = read_spine(coarse, path, package)
+    strips = cut_strips(coarse, path)
+    reading = read_spine(strips, package)
     chosen = package.members_without(person)
+    seen = SpineView(
+        strips,
+        coarse.row_offsets_mm,
+        reading.classes[list(chosen), :NONE_CLASS].mean(axis=0),
+        reading.gaps[list(chosen)].mean(axis=0),
+    )
     chain = decode(reading.evidence(chosen))
     spine = _slice_path(volume, coarse, path)
     if path.quality < _LEAST_SPINE or not chain.segments:
-        return LevelMap((), (LevelFlag("spine_not_found"),), models, spine)
+        return LevelMap((), (LevelFlag("spine_not_found"),), models, spine), seen
     evidence = reading.evidence(chosen)
     agreement = _agreement(reading, chosen, chain)
     ranges = chain_ranges(volume, coarse.row_offsets_mm, chain, evidence, agreement)
     _tell(progress, 1.0)
     flags = _flags(ranges, height) + _obliquity(volume, ranges, spine)
-    return LevelMap(ranges, flags, models, spine)
+    return LevelMap(ranges, flags, models, spine), seen
 
 
 def find_levels_by(
@@ -103,9 +139,9 @@ def find_levels_by(
     return find_levels(volume, progress=progress, package=package, canal=canal)
 
 
-def read_spine(coarse: CoarseVolume, path: SpinePath, package: ModelPackage) -> Reading:
-    """Ask the network about the straightened spine."""
-    strips = network_input(cut_strips(coarse, path))
+def read_spine(strips_hu: NDArray[np.float32], package: ModelPackage) -> Reading:
+    """Ask the network about the straightened spine, HU [strip, row, 48]."""
+    strips = network_input(strips_hu)
     rows = strips.shape[1]
     if rows < _FEWEST_ROWS:
         strips = np.pad(strips, ((0, 0), (0, _FEWEST_ROWS - rows), (0, 0)), mode="edge")

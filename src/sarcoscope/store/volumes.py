@@ -25,14 +25,15 @@ MOST_BYTES: Final = 20_000_000_000
 """What the cache holds at most; the volumes that nobody opened for longest go first."""
 
 
-def _place(store: Store, study_id: int, series_uid: str) -> Path:
+def volume_place(store: Store, study_id: int, series_uid: str) -> Path:
+    """Where the volume of a series is cached; what is made from it lies beside it as ``<stem>.<what>``."""
     digest = hashlib.sha256(series_uid.encode()).hexdigest()[:12]
     return store.data / "cache" / f"{study_id}-{digest}.npy"
 
 
 def keep_volume(store: Store, study_id: int, volume: Volume) -> None:
     """Keep the volume of an analysis for those who will look at it; a full disk only means later work."""
-    path = _place(store, study_id, volume.series.uid or "")
+    path = volume_place(store, study_id, volume.series.uid or "")
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     head = part.with_suffix(".head")
     try:
@@ -40,7 +41,7 @@ def keep_volume(store: Store, study_id: int, volume: Volume) -> None:
         with part.open("wb") as stream:
             np.save(stream, np.ascontiguousarray(volume.hu.astype("<i2", copy=False)))
         head.write_text(json.dumps(_described(volume)), encoding="utf-8")
-        path.with_suffix(".json").unlink(missing_ok=True)
+        _forget_made(path)
         os.replace(part, path)
         os.replace(head, path.with_suffix(".json"))
         _make_room(path.parent)
@@ -59,8 +60,15 @@ def _make_room(folder: Path) -> None:
 
 
 def _forget(path: Path) -> None:
-    path.with_suffix(".json").unlink(missing_ok=True)
+    """Remove a volume and everything that was made from it."""
+    _forget_made(path)
     path.unlink(missing_ok=True)
+
+
+def _forget_made(path: Path) -> None:
+    for made in path.parent.glob(f"{path.stem}.*"):
+        if made != path:
+            made.unlink(missing_ok=True)
 
 
 def forget_volumes(store: Store, study_id: int) -> None:
@@ -79,7 +87,7 @@ def open_volume(store: Store, session: Session, study: Study) -> Volume:
     if study.analysis_id is None:
         raise NotFoundError("The study was not analysed yet.")
     series_uid = session.get_one(Analysis, study.analysis_id).series_uid
-    path = _place(store, study.id, series_uid)
+    path = volume_place(store, study.id, series_uid)
     found = _cached(path)
     if found is not None:
         return found

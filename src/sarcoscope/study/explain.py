@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,17 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sarcoscope.errors import SettingError, StorageError
+from sarcoscope.exports.evidence import evidence_view
 from sarcoscope.exports.pictures import cam_overlay, sagittal_view
 from sarcoscope.imaging.policy import SeriesPolicy
 from sarcoscope.imaging.reader import read_study
 from sarcoscope.imaging.volume import Volume
 from sarcoscope.levels import LevelMap
-from sarcoscope.levels.find import find_levels_by
+from sarcoscope.levels.find import see_levels
 from sarcoscope.levels.slice_classifier import level_map_of, slice_level
 from sarcoscope.models.package import ModelPackage
 from sarcoscope.models.registry import find_package
 from sarcoscope.progress import Progress
 
+SLICE_CLASSIFIERS = ("slice-levels", "l3-slice")
+"""Kinds of model that have a Grad-CAM."""
 SPINE_REACH_MM = 45.0
 """Attention within this distance of the spinal canal counts as on the spine."""
 
@@ -32,6 +36,23 @@ class Attention:
     """Share of the attention within :data:`SPINE_REACH_MM` of the canal."""
     by_chance: float
     """That disc's share of the slice: what attention without aim would give."""
+
+
+@dataclass(frozen=True, eq=False)
+class GradCam:
+    """What a slice classifier says of a slice, and where it looked for the level that was decided."""
+
+    index: int
+    level: str
+    """The class that the map is of."""
+    named: str
+    """What the classifier itself takes the slice for."""
+    share: float
+    """Its share of ``named``."""
+    heat: NDArray[np.float32] | None
+    """[y, x] 0..1 over the whole slice; None where the classifier does not share the decision."""
+    attention: Attention | None
+    """None where the spine is not known."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +91,7 @@ def explain(
     level: str | None = None,
     progress: Progress | None = None,
 ) -> Explanation:
-    """Write ``explanation.png``, and with a slice classifier ``grad_cam.png`` and ``grad_cam.npy``.
+    """Write ``explanation.png``, ``evidence.png``, and with a slice classifier ``grad_cam.png`` and ``.npy``.
 
     Args:
         path: CT.
@@ -85,11 +106,14 @@ def explain(
         SettingError: a slice outside the series, or a model of another kind.
     """
     volume = read_study(path, policy=SeriesPolicy.load(None), progress=progress).volume
-    levels = find_levels_by(volume, {}, progress)
+    levels, seen = see_levels(volume, progress=progress)
     try:
         out.mkdir(parents=True, exist_ok=True)
         files = [out / "explanation.png"]
         sagittal_view(volume, levels, {}, explain=True).save(files[0])
+        if seen is not None:
+            files.append(out / "evidence.png")
+            evidence_view(volume, levels, seen).image.save(files[-1])
         said = [_spine_sentence(levels)]
         if model is not None:
             package = find_package(model)
@@ -104,10 +128,50 @@ def _spine_sentence(levels: LevelMap) -> str:
     if not levels.ranges:
         return "No vertebra was named: there is nothing to explain."
     names = [name for name, _, _ in levels.models]
-    marks = [r.level for r in levels.ranges if r.level in ("Sacral", "Cervical")]
-    seen = " and ".join({"Sacral": "the sacrum", "Cervical": "the neck"}[m] for m in marks)
-    landmarks = f"{seen} in view" if seen else "neither sacrum nor neck in view: count on the confidence"
-    return f"Decided by {' and '.join(names)}; landmarks: {landmarks}."
+    marks = " and ".join({"Sacral": "the sacrum", "Cervical": "the neck"}[m] for m in landmarks(levels))
+    text = f"{marks} in view" if marks else "neither sacrum nor neck in view: count on the confidence"
+    return f"Decided by {' and '.join(names)}; landmarks: {text}."
+
+
+def landmarks(levels: LevelMap) -> tuple[str, ...]:
+    """Ends of the spine in view, from which vertebrae can be counted: ``Sacral``, ``Cervical``."""
+    return tuple(r.level for r in levels.ranges if r.level in ("Sacral", "Cervical"))
+
+
+def grad_cam(
+    volume: Volume,
+    package: ModelPackage,
+    index: int,
+    *,
+    decided: str,
+    wanted: str | None = None,
+    spine: Sequence[tuple[float, float]] = (),
+) -> GradCam:
+    """Grad-CAM of a slice classifier, shown only where it shares the decision.
+
+    Args:
+        volume: HU [z, y, x].
+        package: a model of the kind ``slice-levels`` or ``l3-slice``.
+        index: slice.
+        decided: level of the slice as the deciding model (or a reader) has it.
+        wanted: class of the map; ``decided`` by default.
+        spine: (y, x) of the canal in pixels by slice, where it is known.
+
+    Raises:
+        SettingError: a slice outside the series, or a model of another kind.
+    """
+    if package.kind not in SLICE_CLASSIFIERS:
+        raise SettingError(f"'{package.name}' is no slice classifier and has no Grad-CAM.")
+    if not 0 <= index < volume.n_slices:
+        raise SettingError(f"Slice {index} does not lie in this series, which has {volume.n_slices} slices.")
+    named, share = slice_level(volume, index, package)
+    agrees = named == decided or (package.kind == "l3-slice" and (named == "L3") == (decided == "L3"))
+    level = wanted or decided
+    if not agrees:
+        return GradCam(index, level, named, share, None, None)
+    heat = level_map_of(volume, index, level, package)
+    attention = attention_on_spine(heat, volume, spine[index]) if spine else None
+    return GradCam(index, level, named, share, heat, attention)
 
 
 def _grad_cam(
@@ -118,28 +182,22 @@ def _grad_cam(
     level: str | None,
     out: Path,
 ) -> tuple[list[Path], str]:
-    if package.kind not in ("slice-levels", "l3-slice"):
-        raise SettingError(f"'{package.name}' is no slice classifier and has no Grad-CAM.")
     if index is None:
         span = levels.find("L3") or (levels.ranges[0] if levels.ranges else None)
         index = span.index_mid if span else volume.n_slices // 2
-    if not 0 <= index < volume.n_slices:
-        raise SettingError(f"Slice {index} does not lie in this series, which has {volume.n_slices} slices.")
-    decided = levels.name_of(index)
-    wanted = level or decided
-    if wanted is None:
+    decided = levels.name_of(index) if 0 <= index < volume.n_slices else None
+    found = grad_cam(volume, package, index, decided=decided or "", wanted=level, spine=levels.spine)
+    if decided is None:
         return [], "No Grad-CAM: no level was named for this slice."
-    named, share = slice_level(volume, index, package)
-    agrees = named == decided or (package.kind == "l3-slice" and (named == "L3") == (decided == "L3"))
-    if not agrees:
-        return [], (f"No Grad-CAM: '{package.name}' takes slice {index} for {named}, the deciding model for "
-                    f"{decided}; it cannot explain a decision that it does not share.")  # fmt: skip
-    cam = level_map_of(volume, index, wanted, package)
-    np.save(out / "grad_cam.npy", cam)
-    text = f"Grad-CAM of {package.name} {package.version}: {wanted}, slice {index} (share {share:.2f})"
-    cam_overlay(volume, index, cam, text).save(out / "grad_cam.png")
+    if found.heat is None:
+        return [], (f"No Grad-CAM: '{package.name}' takes slice {index} for {found.named}, the deciding "
+                    f"model for {decided}; it cannot explain a decision that it does not share.")  # fmt: skip
+    np.save(out / "grad_cam.npy", found.heat)
+    model = f"{package.name} {package.version}"
+    text = f"Grad-CAM of {model}: {found.level}, slice {index} (share {found.share:.2f})"
+    cam_overlay(volume, index, found.heat, text).save(out / "grad_cam.png")
     sentence = f"{text}."
-    if levels.spine:
-        where = attention_on_spine(cam, volume, levels.spine[index])
+    if found.attention:
+        where = found.attention
         sentence += f" On the spine: {where.on_spine:.0%} of the attention ({where.by_chance:.0%} by chance)."
     return [out / "grad_cam.png", out / "grad_cam.npy"], sentence

@@ -23,6 +23,7 @@ from sarcoscope.web.routers import (
     administration,
     body,
     corrections,
+    explanation,
     readings,
     session,
     study,
@@ -79,7 +80,9 @@ def create_app(store: Store, *, intake: Intake | None = None) -> FastAPI:
     )
     app.state.store, app.state.intake = store, taking
     api = APIRouter(prefix=API)
-    for room in (session, uploads, body, worklist, study, viewer, corrections, readings, administration):
+    for room in (
+        session, uploads, body, worklist, study, viewer, explanation, corrections, readings, administration,
+    ):  # fmt: skip
         api.include_router(room.router)
     api.include_router(_about)
     app.include_router(api)
