@@ -471,6 +471,61 @@ export type Finished = {
 };
 
 /**
+ * GradCamMap
+ *
+ * Where a slice classifier looked; no map where it does not share the decision.
+ */
+export type GradCamMap = {
+    model: ModelName;
+    /**
+     * Index
+     */
+    index: number;
+    /**
+     * Level
+     *
+     * What was decided for the slice.
+     */
+    level: string;
+    /**
+     * Named
+     *
+     * What the classifier takes it for.
+     */
+    named: string;
+    /**
+     * Share
+     */
+    share: number;
+    /**
+     * Rows
+     */
+    rows: number;
+    /**
+     * Columns
+     */
+    columns: number;
+    /**
+     * Heat
+     *
+     * 0..255, row by row, over the whole slice.
+     */
+    heat: Array<number> | null;
+    /**
+     * On Spine
+     *
+     * Share of the attention on the spine.
+     */
+    on_spine: number | null;
+    /**
+     * By Chance
+     *
+     * What attention without aim would give.
+     */
+    by_chance: number | null;
+};
+
+/**
  * Identifiers
  *
  * Who the report is for; at least two of the three must agree with the mapping.
@@ -572,6 +627,52 @@ export type LevelEntry = {
      * Runner Up
      */
     runner_up: string | null;
+};
+
+/**
+ * LevelExplanation
+ *
+ * What the deciding level model saw.
+ */
+export type LevelExplanation = {
+    /**
+     * Models
+     */
+    models: Array<ModelName>;
+    /**
+     * As Decided
+     *
+     * The stored result was made by these very models.
+     */
+    as_decided: boolean;
+    /**
+     * Landmarks
+     *
+     * Ends of the spine in view: Sacral, Cervical.
+     */
+    landmarks: Array<string>;
+    /**
+     * Width
+     *
+     * Of the picture; 0: too little is in view to ask the model.
+     */
+    width: number;
+    /**
+     * Height
+     */
+    height: number;
+    /**
+     * Slice Y
+     *
+     * Row of the picture of every slice, slice 0 first.
+     */
+    slice_y: Array<number>;
+    /**
+     * Classifiers
+     *
+     * Slice classifiers that have a Grad-CAM.
+     */
+    classifiers: Array<ModelName>;
 };
 
 /**
@@ -772,6 +873,22 @@ export type ModelEntry = {
      * Licence
      */
     licence: string;
+};
+
+/**
+ * ModelName
+ *
+ * A model.
+ */
+export type ModelName = {
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Version
+     */
+    version: string;
 };
 
 /**
@@ -4592,6 +4709,174 @@ export type SelectedSegmentationResponses = {
      */
     200: unknown;
 };
+
+export type ExplainLevelsData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query?: never;
+    url: '/api/v1/studies/{number}/explanation';
+};
+
+export type ExplainLevelsErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type ExplainLevelsResponses = {
+    /**
+     * Successful Response
+     */
+    200: LevelExplanation;
+};
+
+export type ExplainLevelsResponse = ExplainLevelsResponses[keyof ExplainLevelsResponses];
+
+export type ShowEvidenceData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query?: {
+        /**
+         * Lang
+         */
+        lang?: 'en' | 'ko';
+    };
+    url: '/api/v1/studies/{number}/evidence.png';
+};
+
+export type ShowEvidenceErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type ShowEvidenceResponses = {
+    /**
+     * Successful Response
+     */
+    200: unknown;
+};
+
+export type ShowGradCamData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query: {
+        /**
+         * Model
+         */
+        model: string;
+        /**
+         * Index
+         */
+        index: number;
+    };
+    url: '/api/v1/studies/{number}/grad-cam';
+};
+
+export type ShowGradCamErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type ShowGradCamResponses = {
+    /**
+     * Successful Response
+     */
+    200: GradCamMap;
+};
+
+export type ShowGradCamResponse = ShowGradCamResponses[keyof ShowGradCamResponses];
 
 export type PutDraftData = {
     body?: Blob | File;
