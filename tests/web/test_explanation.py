@@ -13,6 +13,7 @@ from PIL import Image
 from sarcoscope.levels.slice_classifier import SliceReading
 from sarcoscope.models.package import ModelPackage, shipped_package
 from sarcoscope.store.store import Store
+from sarcoscope.store.upkeep import check_store
 from sarcoscope.store.volumes import forget_volumes
 from tests.web.server import Client, add_users, client, phantom_zip, running, upload, work_off
 
@@ -133,3 +134,16 @@ def test_too_little_in_view(
     assert answer.status_code == 404
     assert "Too little of the spine" in answer.json()["detail"]
     forget_volumes(place[0], 1)
+
+
+def test_a_damaged_volume_is_taken_out_of_the_cache(place: tuple[Store, str], viewer: Client) -> None:
+    before = viewer.get("/studies/1/volume?low=20&count=1").content
+    assert check_store(place[0]).volumes_forgotten == 0
+    (path,) = (place[0].data / "cache").glob("1-*.npy")
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 1
+    path.write_bytes(content)
+    found = check_store(place[0])
+    assert (found.volumes_forgotten, found.sound) == (1, True)
+    assert not list((place[0].data / "cache").glob("1-*"))
+    assert viewer.get("/studies/1/volume?low=20&count=1").content == before

@@ -33,6 +33,8 @@ def check_command(
     typer.echo(
         f"missing {len(found.missing)}, damaged {len(found.damaged)}, without a name {len(found.unnamed)}"
     )
+    if found.volumes_forgotten:
+        typer.echo(f"damaged volumes taken out of the viewer's cache {found.volumes_forgotten}")
     for kind, names in (("missing", found.missing), ("damaged", found.damaged)):
         for name in names[:20]:
             typer.echo(f"{kind} {name}")

@@ -19,6 +19,7 @@ from sarcoscope.errors import NotFoundError, SettingError, StorageError, Unreada
 from sarcoscope.progress import Progress
 from sarcoscope.store.store import Store
 from sarcoscope.store.tables import Analysis, Base, Image, JobRow, Output, Segmentation, Study
+from sarcoscope.store.volumes import check_volumes
 
 MANIFEST: Final = "manifest.json"
 _ROWS: Final = 500
@@ -36,6 +37,8 @@ class Checked:
     damaged: list[str] = field(default_factory=list)
     unnamed: list[str] = field(default_factory=list)
     """Contents that no row names (left behind by a crash; harmless)."""
+    volumes_forgotten: int = 0
+    """Damaged volumes of the viewer's cache; they are made again from the images when they are needed."""
 
     @property
     def sound(self) -> bool:
@@ -63,6 +66,7 @@ def check_store(store: Store, progress: Progress | None = None, *, remove_unname
     if remove_unnamed:
         for name in found.unnamed:
             store.files.remove(name)
+    found.volumes_forgotten = check_volumes(store)
     return found
 
 

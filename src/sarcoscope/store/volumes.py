@@ -40,7 +40,8 @@ def keep_volume(store: Store, study_id: int, volume: Volume) -> None:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         with part.open("wb") as stream:
             np.save(stream, np.ascontiguousarray(volume.hu.astype("<i2", copy=False)))
-        head.write_text(json.dumps(_described(volume)), encoding="utf-8")
+        said = {**_described(volume), "sha256": _digest(part)}
+        head.write_text(json.dumps(said), encoding="utf-8")
         _forget_made(path)
         os.replace(part, path)
         os.replace(head, path.with_suffix(".json"))
@@ -48,6 +49,26 @@ def keep_volume(store: Store, study_id: int, volume: Volume) -> None:
     except OSError:
         for left in (part, head):
             left.unlink(missing_ok=True)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def check_volumes(store: Store) -> int:
+    """Read every volume of the cache again and forget those that changed on the disk; returns how many."""
+    forgotten = 0
+    for path in (store.data / "cache").glob("*.npy"):
+        try:
+            said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            sound = said["sha256"] == _digest(path)
+        except (OSError, ValueError, KeyError):
+            sound = False
+        if not sound:
+            _forget(path)
+            forgotten += 1
+    return forgotten
 
 
 def _make_room(folder: Path) -> None:
