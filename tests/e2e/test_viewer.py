@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from sarcoscope.anatomy.hu_bands import default_bands
 from sarcoscope.imaging.volume import Volume
@@ -345,6 +345,29 @@ def test_interpolation_carries_on_only_what_was_drawn(site: Site, reader: Page) 
     expect(reader.get_by_text("Unsaved changes", exact=False)).to_have_count(0)
     expect(reader.locator("[data-unsaved=no]")).to_be_visible()
     assert api.get("/studies/1/viewer").json()["draft"] is None
+
+
+def test_a_stroke_on_a_slice_that_is_still_loading_is_answered(site: Site, browser: Browser) -> None:
+    page, volume = signed_in(browser, site, "annotator"), volume_of(site, 1)
+    held: list[Route] = []
+    page.route("**/volume?low=*&count=8", held.append)
+    page.goto("/studies/1/viewer")
+    expect(page.locator(AXIAL)).to_be_visible()
+    page.keyboard.press("ArrowUp")
+    stroke(page, Fitted(page, volume, "axial"), 0.5)
+    expect(page.get_by_text("The pixels of this slice are still being loaded.", exact=False)).to_be_visible()
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+    for one in held:
+        one.abort()
+    page.unroute("**/volume?low=*&count=8")
+    expect(page.get_by_text("Loading", exact=False)).to_have_count(0)
+    stroke(page, Fitted(page, volume, "axial"), 0.5)
+    expect(page.get_by_role("button", name="Undo")).to_be_enabled()
+    expect(page.get_by_text("A draft is kept on the server.", exact=False)).to_be_visible()
+    page.keyboard.press("z")
+    expect(page.locator("[data-unsaved=no]")).to_be_visible()
+    assert page.faults == []  # type: ignore[attr-defined]
+    page.context.close()
 
 
 def test_history_difference_and_restore(site: Site, reader: Page) -> None:
