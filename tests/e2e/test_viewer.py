@@ -350,7 +350,7 @@ def test_interpolation_carries_on_only_what_was_drawn(site: Site, reader: Page) 
 def test_a_stroke_on_a_slice_that_is_still_loading_is_answered(site: Site, browser: Browser) -> None:
     page, volume = signed_in(browser, site, "annotator"), volume_of(site, 1)
     held: list[Route] = []
-    page.route("**/volume?low=*&count=8", held.append)
+    page.route("**/volume?low=*&count=8", lambda route: held.append(route))
     page.goto("/studies/1/viewer")
     expect(page.locator(AXIAL)).to_be_visible()
     page.keyboard.press("ArrowUp")
