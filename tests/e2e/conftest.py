@@ -96,9 +96,11 @@ def browser() -> Iterator[Browser]:
         found.close()
 
 
-def new_page(browser: Browser, url: str, locale: str = "en-US") -> Page:
+def new_page(browser: Browser, url: str, locale: str = "en-US", *, has_touch: bool = False) -> Page:
     """A page of a fresh browser; what goes wrong in its scripts is collected in ``faults``."""
-    context = browser.new_context(base_url=url, viewport={"width": 1280, "height": 720}, locale=locale)
+    context = browser.new_context(
+        base_url=url, viewport={"width": 1280, "height": 720}, locale=locale, has_touch=has_touch
+    )
     one = context.new_page()
     one.faults = []  # type: ignore[attr-defined]
     one.on("pageerror", lambda error: one.faults.append(str(error)))  # type: ignore[attr-defined]

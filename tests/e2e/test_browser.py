@@ -56,6 +56,9 @@ def test_3_live_status_to_the_result(page: Page) -> None:
     page.get_by_label("Show patient IDs").check()
     expect(page.get_by_role("cell", name="H-20251")).to_be_visible()
     shot(page, "05_worklist")
+    for width in (1024, 1280):
+        page.set_viewport_size({"width": width, "height": 720})
+        assert page.locator(".scroll").evaluate("e => e.scrollWidth - e.clientWidth") == 0
     check_access(page)
 
 

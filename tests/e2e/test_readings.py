@@ -91,6 +91,7 @@ def test_a_reader_study(site: Site, browser: Browser) -> None:
     expect(manager.get_by_text("annotator – reviewer", exact=False)).to_be_visible()
     expect(manager.get_by_text("kappa (slice in the range or not) 1.000", exact=False)).to_be_visible()
     found = client(site.url, "manager").get("/reader-studies/1/agreement").json()
+    expect(manager.get_by_text("Overlap of two masks", exact=False)).to_be_visible()
     muscle = found["between"][0]["pairs"][0]["masks"][0]
     assert muscle["dice_mean"] < 1
     expect(manager.get_by_role("cell", name=f"{muscle['dice_mean']:.3f}").first).to_be_visible()

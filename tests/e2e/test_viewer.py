@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from sarcoscope.anatomy.hu_bands import default_bands
 from sarcoscope.imaging.volume import Volume
@@ -27,7 +27,7 @@ from sarcoscope.store.volumes import open_volume
 from tests.e2e.conftest import Site, check_access, new_page, shot
 from tests.web.server import PASSWORD, Client, add_users, client, upload, upload_folder
 
-AXIAL, SAGITTAL = "canvas[data-view=axial]", "canvas[data-view=sagittal]"
+AXIAL, SAGITTAL, CORONAL = (f"canvas[data-view={view}]" for view in ("axial", "sagittal", "coronal"))
 BUSY = ("queued", "running", "waiting")
 
 
@@ -77,8 +77,10 @@ def reader(site: Site, browser: Browser) -> Iterator[Page]:
     page.context.close()
 
 
-def signed_in(browser: Browser, site: Site, name: str, locale: str = "en-US") -> Page:
-    page = new_page(browser, site.url, locale)
+def signed_in(
+    browser: Browser, site: Site, name: str, locale: str = "en-US", *, has_touch: bool = False
+) -> Page:
+    page = new_page(browser, site.url, locale, has_touch=has_touch)
     page.goto("/")
     page.locator("input").first.fill(name)
     page.locator("input[type=password]").fill(PASSWORD)
@@ -131,8 +133,11 @@ class Fitted:
         at = g.slice_positions_mm
         low = int(np.clip(np.floor(z), 0, len(at) - 2))
         start = at[low] + (z - low) * (at[low + 1] - at[low])
-        point = start + y * g.spacing_mm[1] * g.direction[:, 1]
-        return float(point[1]), -float(point[2])
+        if self.view == "sagittal":
+            point = start + y * g.spacing_mm[1] * g.direction[:, 1]
+            return float(point[1]), -float(point[2])
+        point = start + x * g.spacing_mm[2] * g.direction[:, 0]
+        return float(point[0]), -float(point[2])
 
     def place(self, z: float, y: float, x: float) -> tuple[float, float]:
         u, v = self.mm(z, y, x)
@@ -191,23 +196,32 @@ def test_every_mask_lies_on_its_pixel(site: Site, reader: Page, number: int) -> 
         assert colour_at(reader, "axial", *place) == COLOURS[value], (y, x)
         checked.add(value)
     assert {1, 2} <= checked
-    # The same in the sagittal plane: a column of every labelled slice.
-    x = volume.hu.shape[2] // 2
+    # The same in the other planes: a column (sagittal) or a row (coronal) of every labelled slice.
+    reader.get_by_label("Layout").select_option("three")
+    expect(reader.locator(CORONAL)).to_be_visible()
+    drawn_again = (
+        "new Promise(d => requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(d))))"
+    )
+    reader.evaluate(drawn_again)
+    y, x = (n // 2 for n in volume.hu.shape[1:])
+    for view in ("sagittal", "coronal"):
+        fitted = Fitted(reader, volume, view)
+        seen = 0
+        for z in shown["indices"][1:-1]:
+            lines = {k: labels[k][:, x] if view == "sagittal" else labels[k][y] for k in (z - 1, z, z + 1)}
+            for n in rng.permutation(np.arange(2, len(lines[z]) - 2))[:25]:
+                around = np.stack([line[n - 2 : n + 3] for line in lines.values()])
+                place = fitted.place(z, *((int(n), x) if view == "sagittal" else (y, int(n))))
+                if z == middle or not around.all() or (around != lines[z][n]).any():
+                    continue
+                if abs(place[0] - fitted.place(middle, y, x)[0]) < 12:
+                    continue  # under the cross-hair
+                assert colour_at(reader, view, *place) == COLOURS[int(lines[z][n])], (view, z, n)
+                seen += 1
+        assert seen > 3
+    reader.get_by_label("Layout").select_option("two")
+    reader.evaluate(drawn_again)
     fitted = Fitted(reader, volume, "sagittal")
-    seen = 0
-    inner = shown["indices"][1:-1]
-    for z in inner:
-        column = labels[z][:, x]
-        for y in rng.permutation(np.arange(2, len(column) - 2))[:25]:
-            around = np.stack([labels[k][y - 2 : y + 3, x] for k in (z - 1, z, z + 1)])
-            place = fitted.place(z, int(y), x)
-            if z == middle or not around.all() or (around != column[y]).any():
-                continue
-            if abs(place[0] - fitted.place(middle, volume.hu.shape[1] / 2, x)[0]) < 12:
-                continue
-            assert colour_at(reader, "sagittal", *place) == COLOURS[int(column[y])], (z, y)
-            seen += 1
-    assert seen > 3
     # And a click shows the slice that lies there.
     for z in rng.permutation(volume.n_slices)[:6]:
         reader.mouse.click(*fitted.place(int(z), volume.hu.shape[1] * 0.4, x))
@@ -345,6 +359,29 @@ def test_interpolation_carries_on_only_what_was_drawn(site: Site, reader: Page) 
     expect(reader.get_by_text("Unsaved changes", exact=False)).to_have_count(0)
     expect(reader.locator("[data-unsaved=no]")).to_be_visible()
     assert api.get("/studies/1/viewer").json()["draft"] is None
+
+
+def test_a_stroke_on_a_slice_that_is_still_loading_is_answered(site: Site, browser: Browser) -> None:
+    page, volume = signed_in(browser, site, "annotator"), volume_of(site, 1)
+    held: list[Route] = []
+    page.route("**/volume?low=*&count=8", lambda route: held.append(route))
+    page.goto("/studies/1/viewer")
+    expect(page.locator(AXIAL)).to_be_visible()
+    page.keyboard.press("ArrowUp")
+    stroke(page, Fitted(page, volume, "axial"), 0.5)
+    expect(page.get_by_text("The pixels of this slice are still being loaded.", exact=False)).to_be_visible()
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+    for one in held:
+        one.abort()
+    page.unroute("**/volume?low=*&count=8")
+    expect(page.get_by_text("Loading", exact=False)).to_have_count(0)
+    stroke(page, Fitted(page, volume, "axial"), 0.5)
+    expect(page.get_by_role("button", name="Undo")).to_be_enabled()
+    expect(page.get_by_text("A draft is kept on the server.", exact=False)).to_be_visible()
+    page.keyboard.press("z")
+    expect(page.locator("[data-unsaved=no]")).to_be_visible()
+    assert page.faults == []  # type: ignore[attr-defined]
+    page.context.close()
 
 
 def test_history_difference_and_restore(site: Site, reader: Page) -> None:
@@ -519,6 +556,10 @@ def test_korean_help_and_access(site: Site, reader: Page, browser: Browser) -> N
     expect(page.get_by_role("button", name="브러시", exact=True)).to_be_disabled()
     check_access(page)
     shot(page, "46_viewer_korean")
+    page.get_by_role("tab", name="버전").click()
+    expect(page.get_by_role("listitem").first).to_contain_text(
+        re.compile(r"20\d\d\. \d+\. \d+\. \d+:\d\d:\d\d")
+    )
     open_viewer(reader, 1)
     reader.keyboard.press("?")
     expect(reader.get_by_role("dialog")).to_contain_text("HU band")
@@ -526,4 +567,186 @@ def test_korean_help_and_access(site: Site, reader: Page, browser: Browser) -> N
     shot(reader, "47_viewer_help")
     faults: list[Any] = [*page.faults, *reader.faults]  # type: ignore[attr-defined]
     assert faults == []
+    page.context.close()
+
+
+def test_measurements_stay_on_their_slice_until_they_are_cleared(site: Site, browser: Browser) -> None:
+    page, volume = signed_in(browser, site, "annotator"), volume_of(site, 2)
+    open_viewer(page, 2)
+    fitted = Fitted(page, volume, "axial")
+    rows, columns = volume.hu.shape[1:]
+    made = page.locator(".pane", has=page.locator(AXIAL)).locator(".measured")
+    page.keyboard.press("m")
+    for row in (0.4, 0.6):
+        drag(
+            page,
+            [fitted.place(0, rows * row, columns * 0.3), fitted.place(0, rows * row, columns * 0.3 + 20)],
+        )
+    page.keyboard.press("a")
+    corners = [(0.4, 0.4), (0.4, 0.6), (0.6, 0.6), (0.6, 0.4)]
+    drag(page, [fitted.place(0, rows * a, columns * b) for a, b in corners])
+    expect(made).to_have_count(3)
+    expect(made.nth(0)).to_have_text(f"{20 * volume.geometry.spacing_mm[2]:.1f} mm")
+    expect(made.nth(2)).to_contain_text("cm²")
+    shot(page, "48_viewer_measurements")
+    check_access(page)
+    page.keyboard.press("ArrowUp")
+    expect(made).to_have_count(0)
+    page.keyboard.press("ArrowDown")
+    expect(made).to_have_count(3)
+    page.get_by_role("button", name="Clear measurements (3)").click()
+    expect(made).to_have_count(0)
+    page.keyboard.press("m")
+    drag(page, [fitted.place(0, rows * 0.4, columns * 0.3), fitted.place(0, rows * 0.4, columns * 0.5)])
+    expect(made).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(made).to_have_count(0)
+    page.context.close()
+
+
+def drag(page: Page, places: list[tuple[float, float]]) -> None:
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=6)
+    page.mouse.up()
+
+
+def test_tools_that_do_not_paint_take_no_tissue(site: Site, reader: Page) -> None:
+    open_viewer(reader, 1)
+    muscle, band = reader.get_by_role("button", name="Muscle"), reader.get_by_label("Only HU", exact=False)
+    for key, paints in (("n", False), ("b", True), ("e", False), ("p", True), ("m", False), ("a", False)):
+        reader.keyboard.press(key)
+        for one in (muscle, band):
+            expect(one).to_be_enabled(enabled=paints)
+    expect(muscle).to_have_attribute("title", re.compile("^Area and HU: the tissue.* do not apply"))
+
+
+@pytest.mark.parametrize("size", [(1024, 768), (1280, 800), (1920, 1080)])
+def test_everything_fits_the_window(site: Site, browser: Browser, size: tuple[int, int]) -> None:
+    page, volume = signed_in(browser, site, "annotator"), volume_of(site, 1)
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    # Every banner: another reader's draft, strokes that never reached the server, a comparison.
+    other = client(site.url, "reviewer")
+    empty = np.zeros(volume.hu.shape[1:], np.uint8).tobytes()
+    assert other.put("/studies/1/draft/0", content=empty).status_code == 200
+    open_viewer(page, 1)
+    page.context.set_offline(True)
+    stroke(page, Fitted(page, volume, "axial"), 0.3)
+    expect(page.get_by_text("The server cannot be reached", exact=False)).to_be_visible()
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.goto("about:blank")
+    page.context.set_offline(False)
+    open_viewer(page, 1)
+    expect(page.get_by_text("never reached the server", exact=False)).to_be_visible()
+    expect(page.get_by_text("Unsaved work of others", exact=False)).to_be_visible()
+    page.get_by_role("tab", name="Versions").click()
+    page.get_by_role("button", name="Compare").first.click()
+    expect(page.get_by_text("Dice")).to_be_visible()
+    page.get_by_role("tab", name="Numbers").click()
+    page.keyboard.press("?")
+    parts = page.evaluate(
+        """() => ['header', '.bar', '.tools', '.panes', '.scrub', 'aside', 'aside table', '.help', 'footer'].map(s => {
+          const e = document.querySelector(s), b = e.getBoundingClientRect();
+          return [s, b.top >= 0 && b.left >= 0 && b.right <= innerWidth && b.bottom <= innerHeight,
+                  s === 'aside' || e.scrollHeight <= e.clientHeight + 1];
+        })"""
+    )
+    assert [name for name, inside, whole in parts if not (inside and whole)] == []
+    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+    # A short answer lies below everything that one operates.
+    page.keyboard.press("Escape")
+    page.keyboard.press("b")
+    page.keyboard.press("c")
+    notice = page.locator("footer p")
+    expect(notice).to_have_text("Stop comparing first.")
+    top, scrub = notice.bounding_box(), page.get_by_role("slider", name="slice").bounding_box()
+    assert top is not None
+    assert scrub is not None
+    assert top["y"] >= scrub["y"] + scrub["height"]
+    shot(page, f"49_viewer_{size[0]}")
+    page.get_by_role("button", name="Drop").click()
+    other.delete("/studies/1/draft")
+    page.context.close()
+
+
+class Fingers:
+    """Fingers on the glass, as Chromium gives them to a page."""
+
+    def __init__(self, page: Page) -> None:
+        self.page, self.session = page, page.context.new_cdp_session(page)
+
+    def send(self, kind: str, *places: tuple[float, float]) -> None:
+        points = [{"x": x, "y": y, "id": k} for k, (x, y) in enumerate(places)]
+        self.session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    def drag(self, *ways: tuple[tuple[float, float], tuple[float, float]], steps: int = 8) -> None:
+        """Every finger goes its way; the second comes down after the first."""
+        for n in range(len(ways)):
+            self.send("touchStart", *(way[0] for way in ways[: n + 1]))
+        for k in range(1, steps + 1):
+            share = k / steps
+            self.send(
+                "touchMove", *((a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1])) for a, b in ways)
+            )
+        self.page.wait_for_timeout(100)  # a finger that is lifted while it moves would fling the page
+        self.send("touchEnd")
+
+
+def test_fingers(site: Site, browser: Browser) -> None:
+    api, volume = client(site.url, "annotator"), volume_of(site, 2)
+    page = signed_in(browser, site, "annotator", has_touch=True)
+    open_viewer(page, 2)
+    assert page.evaluate("matchMedia('(pointer: coarse)').matches")
+    found = api.get("/studies/2/viewer").json()
+    middle = found["indices"][len(found["indices"]) // 2]
+    before = labels_of(api, f"/studies/2/masks/{found['shown']}", volume)[middle]
+    for button in page.get_by_role("toolbar").get_by_role("button").all():
+        box = button.bounding_box()
+        assert box is not None
+        assert box["height"] >= 40
+    fingers, fitted = Fingers(page), Fitted(page, volume, "axial")
+    rows, columns = volume.hu.shape[1:]
+    # One finger paints with the brush.
+    page.get_by_role("button", name="Brush", exact=True).tap()
+    page.get_by_label("Only HU", exact=False).uncheck()
+    ways = fitted.place(0, rows * 0.5, columns * 0.4), fitted.place(0, rows * 0.5, columns * 0.6)
+    fingers.drag(ways)
+    expect(page.get_by_text("A draft is kept on the server.", exact=False)).to_be_visible()
+    drawn = labels_of(api, "/studies/2/draft", volume)[middle]
+    y, x = np.nonzero(drawn != before)
+    assert len(y) > 30
+    assert abs(y.mean() - rows * 0.5) < 2
+    assert (x >= columns * 0.4 - 8).all()
+    assert (x <= columns * 0.6 + 8).all()
+    page.get_by_role("button", name="Undo").tap()
+    expect(page.get_by_text("Unsaved changes", exact=False)).to_have_count(0)
+    # Two fingers zoom and move, and paint nothing: what was 40 pixels apart is now 80 apart, around the new middle.
+    centre, shift = fitted.place(0, rows * 0.5, columns * 0.5), 15
+    fingers.drag(
+        ((centre[0] - 40, centre[1]), (centre[0] - 80 + shift, centre[1])),
+        ((centre[0] + 40, centre[1]), (centre[0] + 80 + shift, centre[1])),
+    )
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+    page.wait_for_timeout(300)
+    assert api.get("/studies/2/viewer").json()["draft"] is None
+    # The zoom is measured where it shows: the middle of the picture and its left border.
+    page.keyboard.press("o")
+    page.keyboard.press("n")
+    page.touchscreen.tap(centre[0] + shift + 30, centre[1])
+    cross = float(page.locator(SAGITTAL).get_attribute("aria-label").split()[-1])  # type: ignore[union-attr]
+    assert cross == pytest.approx(columns * 0.5 + 15 / fitted.scale / volume.geometry.spacing_mm[2], abs=1)
+    # A green line follows one finger that came down 18 pixels beside it.
+    page.get_by_role("button", name="Fit").tap()
+    page.get_by_role("tab", name="Level").tap()
+    page.get_by_role("button", name="L3", exact=True).tap()
+    level = next(r for r in found["levels"] if r["level"] == "L3")
+    fitted = Fitted(page, volume, "sagittal")
+    low = fitted.place(level["index_low"] - 0.5, rows * 0.3, 0)
+    to = fitted.place(level["index_low"] - 3.5, rows * 0.3, 0)
+    fingers.drag(((low[0], low[1] + 18), to))
+    expect(page.get_by_label("Lowest slice")).to_have_value(str(level["index_low"] - 3))
+    shot(page, "4a_viewer_touch")
+    check_access(page)
+    assert page.faults == []  # type: ignore[attr-defined]
     page.context.close()

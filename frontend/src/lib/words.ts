@@ -1,5 +1,5 @@
 // The short words of the worklist.
-import { t } from "./app.svelte";
+import { app, t } from "./app.svelte";
 
 export function shortResult(result: string, p0: boolean): string {
   if (!result) return "";
@@ -20,6 +20,8 @@ export function number(value: number | null | undefined, digits = 1): string {
   return value === null || value === undefined ? "–" : value.toFixed(digits);
 }
 
+/** A point in time as the page's language writes it, 24 hours; not as the browser's country does. */
 export function moment(text: string | null | undefined): string {
-  return text ? new Date(text).toLocaleString() : "–";
+  if (!text) return "–";
+  return new Date(text).toLocaleString(app.lang === "ko" ? "ko-KR" : "en-GB", { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
 }

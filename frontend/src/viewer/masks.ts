@@ -1,5 +1,6 @@
 // The labels that are being edited: slices, what was changed, undo and redo without limit.
-type Change = { index: number; before: Uint8Array | null; after: Uint8Array | null };
+/** What a step did to a slice: runs of pixels that changed alike, two words each (see `difference`). */
+type Change = { index: number; runs: Uint32Array };
 
 export class Masks {
   /** Labels of every covered slice. */
@@ -55,16 +56,25 @@ export class Masks {
     return labels;
   }
 
+  /** End a step as if it had not begun. */
+  drop(): void {
+    for (const [index, before] of this.open ?? []) {
+      if (before) this.slices.set(index, before);
+      else this.slices.delete(index);
+    }
+    this.open = null;
+  }
+
   /** End a step; returns the slices that it changed. */
   commit(): number[] {
     const step: Change[] = [];
     for (const [index, before] of this.open ?? []) {
-      const after = this.slices.get(index)!;
-      if (before ? same(before, after) : !after.some((v) => v)) {
+      const runs = difference(before, this.slices.get(index)!);
+      if (!runs.length) {
         if (!before) this.slices.delete(index);
         continue;
       }
-      step.push({ index, before, after: after.slice() });
+      step.push({ index, runs });
       this.mark(index);
     }
     this.open = null;
@@ -84,24 +94,42 @@ export class Masks {
   }
 
   undo(): number[] {
-    return this.turn(this.done, this.undone, (c) => c.before);
+    return this.turn(this.done, this.undone, 8);
   }
 
   redo(): number[] {
-    return this.turn(this.undone, this.done, (c) => c.after);
+    return this.turn(this.undone, this.done, 0);
   }
 
-  private turn(from: Change[][], to: Change[][], side: (c: Change) => Uint8Array | null): number[] {
+  /** Give the changed pixels the labels that lie at a bit of their runs. */
+  private turn(from: Change[][], to: Change[][], bit: number): number[] {
     const step = from.pop();
     if (!step) return [];
     to.push(step);
     for (const change of step) {
       // A slice that was never drawn on becomes an empty one: it was sent already.
-      this.slices.set(change.index, side(change)?.slice() ?? new Uint8Array(this.size));
+      const labels = this.slices.get(change.index)!;
+      for (let k = 0; k < change.runs.length; k += 2) {
+        const first = change.runs[k]!, run = change.runs[k + 1]!;
+        labels.fill((run >>> bit) & 0xff, first, first + (run >>> 16) + 1);
+      }
       this.mark(change.index);
     }
     return step.map((c) => c.index);
   }
+}
+
+/** Runs of pixels that changed alike: the first pixel; then length - 1 (16 bits), label before, label after (8 each). */
+function difference(before: Uint8Array | null, after: Uint8Array): Uint32Array {
+  const runs: number[] = [];
+  const was = (i: number) => before?.[i] ?? 0;
+  for (let i = 0; i < after.length; i++) {
+    if (was(i) === after[i]) continue;
+    const first = i, old = was(i), now = after[i]!;
+    while (i - first < 0xffff && after[i + 1] === now && was(i + 1) === old) i++;
+    runs.push(first, (i - first) * 0x10000 + old * 0x100 + now);
+  }
+  return Uint32Array.from(runs);
 }
 
 function same(a: Uint8Array, b: Uint8Array): boolean {
