@@ -14,26 +14,44 @@ from sqlalchemy.orm import Session
 
 from sarcoscope.errors import AccessError, InputError, NotFoundError
 from sarcoscope.imaging.volume import Volume
+from sarcoscope.store.results import result_of
 from sarcoscope.store.store import Store
-from sarcoscope.store.tables import ARMS, Draft, ReaderStudy, ReaderTask, Segmentation, Study, User, now
+from sarcoscope.store.tables import (
+    ARMS,
+    Analysis,
+    Draft,
+    ReaderStudy,
+    ReaderStudySubject,
+    ReaderTask,
+    Segmentation,
+    Study,
+    User,
+    now,
+)
 from sarcoscope.store.versions import Labels, labels_of
 from sarcoscope.store.volumes import open_volume
 from sarcoscope.validation.readers import Reading, agreement
 
 
 def plan(
-    session: Session, study: ReaderStudy, studies: Sequence[int], readers: Sequence[int], arms: Sequence[str]
+    session: Session,
+    study: ReaderStudy,
+    subjects: Sequence[ReaderStudySubject],
+    readers: Sequence[int],
+    arms: Sequence[str],
 ) -> None:
     """Give every reader every study in every arm, each reader in an own random order (a writing session).
 
     Raises:
         InputError: no study, no reader or no arm, or an unknown arm.
     """
+    studies = [s.study_id for s in subjects]
     if not studies or not readers or not arms or not set(arms) <= set(ARMS):
         raise InputError("A reader study needs studies, readers and arms.")
+    study.subjects.extend(subjects)
     for reader in dict.fromkeys(readers):
         for repeat in (0, 1) if study.repeat_days is not None else (0,):
-            order = [(s, arm) for s in dict.fromkeys(studies) for arm in dict.fromkeys(arms)]
+            order = [(s, arm) for s in studies for arm in dict.fromkeys(arms)]
             random.Random(f"{study.seed}/{reader}/{repeat}").shuffle(order)
             for n, (number, arm) in enumerate(order):
                 study.tasks.append(
@@ -102,14 +120,19 @@ def own_task(session: Session, user: User, number: int, *, lock: bool = False) -
     return task
 
 
-def start_labels(session: Session, store: Store, task: ReaderTask) -> Labels:
-    """What the model drew: a reading from scratch begins with nothing."""
-    if task.arm == "scratch":
-        return {}
-    first = session.scalar(
-        select(Segmentation)
+def model_answer(session: Session, store: Store, study: Study, level: str) -> ReaderStudySubject:
+    """What the model says of a study now: its newest masks, and a level by the newest analysis without
+    anybody's correction (a row that belongs to no reader study yet).
+
+    Raises:
+        NotFoundError: the study was not analysed.
+    """
+    if study.analysis_id is None:
+        raise NotFoundError("The study was not analysed yet.")
+    drawn = session.scalar(
+        select(Segmentation.id)
         .where(
-            Segmentation.study_id == task.study_id,
+            Segmentation.study_id == study.id,
             Segmentation.user_id.is_(None),
             Segmentation.parent_id.is_(None),
             Segmentation.blind.is_(False),
@@ -117,7 +140,40 @@ def start_labels(session: Session, store: Store, task: ReaderTask) -> Labels:
         .order_by(Segmentation.id.desc())
         .limit(1)
     )
-    return labels_of(store, first) if first is not None else {}
+    answer = ReaderStudySubject(
+        study_id=study.id, analysis_id=study.analysis_id, segmentation_id=drawn, levels=[]
+    )
+    analyses = session.scalars(
+        select(Analysis.id).where(Analysis.study_id == study.id).order_by(Analysis.id.desc())
+    ).all()
+    for number in analyses:
+        result = result_of(store, session, number)
+        if not result["provenance"]["settings"].get("corrections"):
+            answer.analysis_id = number
+            answer.levels = [entry for entry in result["levels"] if entry["level"] == level]
+            break
+    return answer
+
+
+def subject_of(session: Session, store: Store, task: ReaderTask) -> ReaderStudySubject:
+    """What a reading rests on: kept when it was planned, else (planned before that was kept) as it is now."""
+    kept = session.get(ReaderStudySubject, (task.reader_study_id, task.study_id))
+    if kept is not None:
+        return kept
+    level = session.get_one(ReaderStudy, task.reader_study_id).level
+    return model_answer(session, store, session.get_one(Study, task.study_id), level)
+
+
+def read_volume(session: Session, store: Store, task: ReaderTask) -> Volume:
+    """The volume that a reading shows (errors as :func:`~sarcoscope.store.volumes.open_volume`)."""
+    study, subject = session.get_one(Study, task.study_id), subject_of(session, store, task)
+    return open_volume(store, session, study, analysis_id=subject.analysis_id)
+
+
+def start_labels(session: Session, store: Store, task: ReaderTask) -> Labels:
+    """What the model drew: a reading from scratch begins with nothing."""
+    number = None if task.arm == "scratch" else subject_of(session, store, task).segmentation_id
+    return labels_of(store, session.get_one(Segmentation, number)) if number is not None else {}
 
 
 def task_draft(session: Session, task: ReaderTask) -> Draft | None:
@@ -159,10 +215,10 @@ def agreement_of(session: Session, store: Store, study: ReaderStudy) -> dict[str
     found = readings_of(session, store, study)
     heights: dict[str, NDArray[np.float64]] = {}
     pixels: dict[str, float] = {}
-    for number in {task.study_id for task, _ in found}:
-        volume: Volume = open_volume(store, session, session.get_one(Study, number))
-        heights[str(number)] = volume.geometry.slice_offsets_mm
-        pixels[str(number)] = volume.geometry.pixel_area_mm2 / 100.0
+    for task in {task.study_id: task for task, _ in found}.values():
+        geometry = read_volume(session, store, task).geometry
+        heights[str(task.study_id)] = geometry.slice_offsets_mm
+        pixels[str(task.study_id)] = geometry.pixel_area_mm2 / 100.0
     between, within = [], []
     for arm in study.arms:
         first = [r for t, r in found if t.arm == arm and t.repeat == 0]

@@ -19,19 +19,22 @@ from sqlalchemy.orm import Session
 
 from sarcoscope.anatomy.levels import LEVELS
 from sarcoscope.errors import AccessError, ConflictError, InputError, NotFoundError
+from sarcoscope.imaging.volume import Volume
 from sarcoscope.jobs.study_job import queue_study
 from sarcoscope.store.readings import (
     agreement_of,
     check_open,
+    model_answer,
     next_task,
     own_task,
     plan,
+    read_volume,
     start_labels,
+    subject_of,
     task_draft,
     user_names,
 )
 from sarcoscope.store.results import result_of
-from sarcoscope.store.store import Store
 from sarcoscope.store.tables import (
     Analysis,
     Centre,
@@ -39,6 +42,7 @@ from sarcoscope.store.tables import (
     Membership,
     Project,
     ReaderStudy,
+    ReaderStudySubject,
     ReaderTask,
     Segmentation,
     Study,
@@ -52,9 +56,8 @@ from sarcoscope.store.versions import (
     new_version,
     put_slice,
 )
-from sarcoscope.store.volumes import open_volume
 from sarcoscope.web.access import RANK, Access, AccessDep, Number
-from sarcoscope.web.routers.corrections import Numbers, SliceIndex, labels_body, measured_slice, study_result
+from sarcoscope.web.routers.corrections import Numbers, SliceIndex, labels_body, measured_slice
 from sarcoscope.web.routers.viewer import (
     Count,
     Index,
@@ -174,14 +177,19 @@ def _reader_study(session: Session, access: Access, number: int, role: str) -> R
 @router.post("/reader-studies", status_code=201)
 def make_reader_study(given: Planned, access: AccessDep) -> ReaderStudyEntry:
     """Plan a reader study (role manager): every reader reads every study in every arm, in an own order."""
-    with access.store.database.writing() as session:
+    store = access.store
+    with store.database.reading() as session:
         project, centre = place(session, access, given.project, given.centre, "manager")
-        for number in given.studies:
+        subjects = []
+        for number in dict.fromkeys(given.studies):
             one = access.study(session, number)
             if (one.project_id, one.centre_id) != (project.id, centre.id):
                 raise InputError(f"Study {number} does not belong to this project and centre.")
             if one.analysis_id is None:
                 raise InputError(f"Study {number} was not analysed yet.")
+            subjects.append(model_answer(session, store, one, given.level))
+    with store.database.writing() as session:
+        project, centre = place(session, access, given.project, given.centre, "manager")
         if project.keeps == "slices":
             raise InputError("The project keeps only the measured slices: its studies cannot be read.")
         users = session.scalars(select(User).where(User.name.in_(given.readers), User.active)).all()
@@ -204,7 +212,7 @@ def make_reader_study(given: Planned, access: AccessDep) -> ReaderStudyEntry:
             seed=given.seed,
         )
         session.add(study)
-        plan(session, study, given.studies, [u.id for u in users], given.arms)
+        plan(session, study, subjects, [u.id for u in users], given.arms)
         access.audit(
             session, "make_reader_study", target=f"reader study {study.id}",
             project_id=project.id, centre_id=centre.id, readers=given.readers,
@@ -371,20 +379,25 @@ def _study_of(session: Session, access: Access, task: ReaderTask) -> Study:
     return study
 
 
+def _volume_of(session: Session, access: Access, task: ReaderTask) -> Volume:
+    """The volume of one's reading."""
+    _study_of(session, access, task)
+    return read_volume(session, access.store, task)
+
+
 @router.get("/readings/{number}/viewer")
 def reading_viewer(number: Number, access: AccessDep) -> ViewerPage:
     """Geometry for a reading; levels only where the arm shows the model's answer."""
     store = access.store
     with store.database.reading() as session:
         task = own_task(session, access.user, number)
-        study = _study_of(session, access, task)
-        page = viewer_page(session, access, study, open_volume(store, session, study))
+        study, volume = _study_of(session, access, task), _volume_of(session, access, task)
+        subject = subject_of(session, store, task)
+        page = viewer_page(session, access, study, volume, analysis_id=subject.analysis_id)
         reader_study = session.get_one(ReaderStudy, task.reader_study_id)
-        level = reader_study.level
-        told = ReadingInfo(title=reader_study.title, arm=task.arm, level=level)
+        told = ReadingInfo(title=reader_study.title, arm=task.arm, level=reader_study.level)
         draft = task_draft(session, task)
-        helped = task.arm != "scratch"
-        found = model_levels(session, store, study, level) if helped else []
+        found = _level_entries(subject) if task.arm != "scratch" else []
         span = list(range(found[0].index_low, found[0].index_high + 1)) if found else []
     access.audited("read_blind", study, task=number)
     return page.model_copy(
@@ -398,28 +411,16 @@ def reading_viewer(number: Number, access: AccessDep) -> ViewerPage:
     )  # fmt: skip
 
 
-def model_levels(session: Session, store: Store, study: Study, level: str) -> list[LevelEntry]:
-    """A level as the model found it: by the newest analysis without anybody's correction."""
-    analyses = session.scalars(
-        select(Analysis.id).where(Analysis.study_id == study.id).order_by(Analysis.id.desc())
-    ).all()
-    for number in analyses:
-        result = result_of(store, session, number)
-        if not result["provenance"]["settings"].get("corrections"):
-            return [
-                LevelEntry(**{k: entry[k] for k in LevelEntry.model_fields})
-                for entry in result["levels"]
-                if entry["level"] == level
-            ]
-    return []
+def _level_entries(subject: ReaderStudySubject) -> list[LevelEntry]:
+    return [LevelEntry(**{k: entry[k] for k in LevelEntry.model_fields}) for entry in subject.levels]
 
 
 @router.get("/readings/{number}/volume", response_class=Response, responses=_RAW)
 def reading_volume(number: Number, access: AccessDep, low: Index, count: Count = 8) -> Response:
     """HU of some slices, as for a study."""
     with access.store.database.reading() as session:
-        study = _study_of(session, access, own_task(session, access.user, number))
-        return pieces(open_volume(access.store, session, study), low, count)
+        task = own_task(session, access.user, number)
+        return pieces(_volume_of(session, access, task), low, count)
 
 
 @router.get("/readings/{number}/start", response_class=Response, responses=_RAW)
@@ -436,9 +437,8 @@ def reading_draft(number: Number, access: AccessDep) -> Response:
     """One's unsaved slices, packed like a version."""
     with access.store.database.reading() as session:
         task = own_task(session, access.user, number)
-        volume = open_volume(access.store, session, _study_of(session, access, task))
-        draft = task_draft(session, task)
-        return packed(draft_labels(draft, volume))
+        volume = _volume_of(session, access, task)
+        return packed(draft_labels(task_draft(session, task), volume))
 
 
 @router.get("/readings/{number}/draft/numbers")
@@ -471,9 +471,9 @@ async def put_reading_draft(
 def _put(access: Access, number: int, index: int, content: bytes) -> Numbers:
     store = access.store
     with store.database.reading() as session:
-        study = _study_of(session, access, own_task(session, access.user, number))
-        volume = open_volume(store, session, study)
-        result = study_result(session, store, study)
+        task = own_task(session, access.user, number)
+        volume = _volume_of(session, access, task)
+        result = result_of(store, session, subject_of(session, store, task).analysis_id)
     check_slice(volume, index)
     labels = checked_labels(content, volume)
     # The name of the level would say where the model saw it.
@@ -491,8 +491,7 @@ def finish_reading(number: Number, given: Finished, access: AccessDep) -> NextRe
     store = access.store
     with store.database.reading() as session:
         task = own_task(session, access.user, number)
-        study = _study_of(session, access, task)
-        volume = open_volume(store, session, study)
+        study, volume = _study_of(session, access, task), _volume_of(session, access, task)
         draft = task_draft(session, task)
         drawn = draft_labels(draft, volume)
         before = start_labels(session, store, task) if task.arm == "edit" else {}
@@ -567,6 +566,12 @@ def judge_reading(number: Number, given: Verdict, access: AccessDep) -> None:
 def _adopt(
     session: Session, access: Access, study: Study, reader_study: ReaderStudy, task: ReaderTask
 ) -> None:
+    series = [
+        session.get_one(Analysis, number).series_uid
+        for number in (study.analysis_id, subject_of(session, access.store, task).analysis_id)
+    ]
+    if series[0] != series[1]:
+        raise ConflictError("The study was processed on another series meanwhile: the reading does not fit.")
     read = session.get_one(Segmentation, task.segmentation_id)
     mask = Segmentation(
         study_id=study.id,
