@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sqlalchemy import event, select
 
+from sarcoscope.store.readings import MOST_READINGS
 from sarcoscope.store.store import Store
-from tests.web.read_studies import HIGH, LOW, add_studies, answer_again, disc, plan
+from sarcoscope.store.tables import ReaderTask, now
+from tests.web.read_studies import HIGH, LOW, add_studies, answer_again, disc, plan, read_all
 from tests.web.server import Client, client, running
 
 
@@ -18,6 +23,21 @@ from tests.web.server import Client, client, running
 def url(store: Store) -> Iterator[str]:
     with running(store) as address:
         yield address
+
+
+@contextmanager
+def counted(store: Store) -> Iterator[list[str]]:
+    """The statements that the database was sent."""
+    sent: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        sent.append(statement)
+
+    event.listen(store.database.engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(store.database.engine, "before_cursor_execute", note)
 
 
 def start(browser: Client, task: int) -> dict[int, NDArray[np.uint8]]:
@@ -87,3 +107,74 @@ def test_a_study_with_open_readings_can_be_deleted(store: Store, url: str) -> No
     plan(manager, [number])
     assert manager.delete(f"/studies/{number}").status_code == 204
     assert manager.get("/reader-studies").json()[0]["tasks"] == 0
+
+
+def test_no_request_asks_the_database_once_a_reading(store: Store, url: str) -> None:
+    studies = add_studies(store, 8)
+    manager, reader = client(url, "manager"), client(url, "annotator")
+    asked = []
+    for some in (studies[:2], studies):
+        number = plan(manager, some, readers=["annotator"], repeat_days=30)["id"]
+        with store.database.writing() as session:
+            for task in session.scalars(select(ReaderTask).where(ReaderTask.repeat == 0)):
+                task.finished = now()
+        counts: dict[str, int] = {}
+        for browser, path in (
+            (manager, "/reader-studies"),
+            (manager, f"/reader-studies/{number}/tasks"),
+            (reader, "/readings/next"),
+        ):
+            with counted(store) as sent:
+                found = browser.get(path).json()
+            counts[path.replace(str(number), "1")] = len(sent)
+            if path == "/readings/next":
+                assert (found["task"], found["left"] > 0) == (None, True)
+        asked.append(counts)
+    assert asked[0] == asked[1]
+    assert max(asked[1].values()) < 12
+
+
+def test_a_repeat_is_due_when_the_wash_out_of_its_first_reading_is_over(store: Store, url: str) -> None:
+    studies = add_studies(store, 3)
+    number = plan(client(url, "manager"), studies, readers=["annotator"], repeat_days=30)["id"]
+    reader = client(url, "annotator")
+    with store.database.writing() as session:
+        tasks = session.scalars(select(ReaderTask).order_by(ReaderTask.position)).all()
+        firsts = {t.study_id: t for t in tasks if t.repeat == 0}
+        repeats = [t for t in tasks if t.repeat == 1]
+        for first in firsts.values():
+            first.finished = now() - timedelta(days=29)
+        firsts[repeats[1].study_id].finished = now() - timedelta(days=31)
+    said = reader.get("/readings/next").json()
+    assert (said["task"], said["left"]) == (repeats[1].id, 3)
+    assert reader.get(f"/readings/{repeats[0].id}/viewer").status_code == 403
+    assert reader.get(f"/readings/{repeats[1].id}/viewer").status_code == 200
+    # The readings of another reader study come after it; a frozen one has no turn.
+    later = plan(client(url, "manager"), studies[:1], readers=["annotator"])["id"]
+    assert reader.get("/readings/next").json()["task"] == repeats[1].id
+    client(url, "manager").post(f"/reader-studies/{number}/freeze")
+    with store.database.reading() as session:
+        other = session.scalars(select(ReaderTask.id).where(ReaderTask.reader_study_id == later)).one()
+    assert reader.get("/readings/next").json()["task"] == other
+
+
+def test_what_is_read_blind_is_closed_until_it_is_finished(store: Store, url: str) -> None:
+    one, two = add_studies(store, 2)
+    number = plan(client(url, "manager"), [one], readers=["annotator"])["id"]
+    reader = client(url, "annotator")
+    assert [r["id"] for r in reader.get("/studies").json()["rows"]] == [two]
+    assert reader.get(f"/studies/{one}/viewer").status_code == 403
+    assert reader.get(f"/studies/{two}/viewer").status_code == 200
+    read_all(store, number)
+    assert len(reader.get("/studies").json()["rows"]) == 2
+    assert reader.get(f"/studies/{one}/viewer").status_code == 200
+
+
+def test_a_reader_study_has_an_upper_bound(store: Store, url: str) -> None:
+    given = {
+        "project": "liver", "centre": "here", "title": "Too many", "arms": ["scratch", "assisted", "edit"],
+        "readers": ["annotator", "reviewer"], "studies": list(range(1, 1668)), "repeat_days": 7,
+    }  # fmt: skip
+    answer = client(url, "manager").post("/reader-studies", json=given)
+    assert answer.status_code == 422
+    assert f"20,004 readings, and a reader study has at most {MOST_READINGS:,}" in answer.json()["detail"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.orm import Session, aliased
 
 from sarcoscope.errors import AccessError, InputError, NotFoundError
 from sarcoscope.imaging.volume import Volume
@@ -20,6 +21,7 @@ from sarcoscope.store.tables import (
     ARMS,
     Analysis,
     Draft,
+    Person,
     ReaderStudy,
     ReaderStudySubject,
     ReaderTask,
@@ -31,6 +33,9 @@ from sarcoscope.store.tables import (
 from sarcoscope.store.versions import Labels, labels_of
 from sarcoscope.store.volumes import open_volume
 from sarcoscope.validation.readers import Reading, agreement
+
+MOST_READINGS: Final = 20_000
+"""Readings of one reader study."""
 
 
 def plan(
@@ -45,13 +50,12 @@ def plan(
     Raises:
         InputError: no study, no reader or no arm, or an unknown arm.
     """
-    studies = [s.study_id for s in subjects]
-    if not studies or not readers or not arms or not set(arms) <= set(ARMS):
+    if not subjects or not readers or not arms or not set(arms) <= set(ARMS):
         raise InputError("A reader study needs studies, readers and arms.")
     study.subjects.extend(subjects)
     for reader in dict.fromkeys(readers):
         for repeat in (0, 1) if study.repeat_days is not None else (0,):
-            order = [(s, arm) for s in studies for arm in dict.fromkeys(arms)]
+            order = [(s.study_id, arm) for s in subjects for arm in dict.fromkeys(arms)]
             random.Random(f"{study.seed}/{reader}/{repeat}").shuffle(order)
             for n, (number, arm) in enumerate(order):
                 study.tasks.append(
@@ -66,30 +70,109 @@ def plan(
     session.flush()
 
 
+def check_size(studies: int, readers: int, arms: int, *, repeated: bool) -> None:
+    """See that a reader study is not larger than people can read.
+
+    Raises:
+        InputError: it is.
+    """
+    wanted = studies * readers * arms * (2 if repeated else 1)
+    if wanted > MOST_READINGS:
+        raise InputError(
+            f"These would be {wanted:,} readings, and a reader study has at most {MOST_READINGS:,}: "
+            "plan it with fewer studies, readers or arms."
+        )
+
+
 def next_task(session: Session, user: User) -> ReaderTask | None:
     """The reading that is the user's turn; a repeat waits for its wash-out."""
-    rows = session.execute(
-        select(ReaderTask, ReaderStudy)
-        .join(ReaderStudy, ReaderStudy.id == ReaderTask.reader_study_id)
-        .where(ReaderTask.user_id == user.id, ReaderTask.finished.is_(None), ReaderStudy.frozen.is_(None))
-        .order_by(ReaderTask.reader_study_id, ReaderTask.position)
-    ).all()
-    return next((task for task, study in rows if _is_due(session, task, study)), None)
-
-
-def _is_due(session: Session, task: ReaderTask, study: ReaderStudy) -> bool:
-    if task.repeat == 0:
-        return True
-    first = session.scalar(
-        select(ReaderTask.finished).where(
-            ReaderTask.reader_study_id == study.id,
-            ReaderTask.study_id == task.study_id,
-            ReaderTask.user_id == task.user_id,
-            ReaderTask.arm == task.arm,
-            ReaderTask.repeat == 0,
-        )
+    waiting = select(ReaderTask.reader_study_id).where(
+        ReaderTask.user_id == user.id, ReaderTask.finished.is_(None)
     )
-    return first is not None and now() >= first + timedelta(days=study.repeat_days or 0)
+    return _turn(
+        session,
+        user,
+        session.scalars(
+            select(ReaderStudy).where(ReaderStudy.id.in_(waiting), ReaderStudy.frozen.is_(None))
+        ).all(),
+    )
+
+
+def _turn(session: Session, user: User, studies: Sequence[ReaderStudy]) -> ReaderTask | None:
+    """The user's first reading of these reader studies that has not to wait for its wash-out."""
+    first = aliased(ReaderTask)
+    over = [
+        and_(first.reader_study_id == s.id, first.finished <= now() - timedelta(days=s.repeat_days))
+        for s in studies
+        if s.repeat_days is not None
+    ]
+    same = (
+        getattr(first, k) == getattr(ReaderTask, k) for k in ("reader_study_id", "study_id", "user_id", "arm")
+    )
+    return session.scalar(
+        select(ReaderTask)
+        .outerjoin(first, and_(*same, first.repeat == 0))
+        .where(
+            ReaderTask.reader_study_id.in_([s.id for s in studies]),
+            ReaderTask.user_id == user.id,
+            ReaderTask.finished.is_(None),
+            or_(ReaderTask.repeat == 0, *over),
+        )
+        .order_by(ReaderTask.reader_study_id, ReaderTask.position)
+        .limit(1)
+    )
+
+
+def left_of(session: Session, user: User) -> int:
+    """How many readings of the user's are not finished, those that wait for a wash-out included."""
+    return (
+        session.scalar(
+            select(func.count())
+            .select_from(ReaderTask)
+            .join(ReaderStudy, ReaderStudy.id == ReaderTask.reader_study_id)
+            .where(ReaderTask.user_id == user.id, ReaderTask.finished.is_(None), ReaderStudy.frozen.is_(None))
+        )
+        or 0
+    )
+
+
+def progress_of(session: Session, studies: Sequence[int]) -> dict[int, dict[str, list[int]]]:
+    """Number of a reader study -> reader -> finished readings, all readings."""
+    found: dict[int, dict[str, list[int]]] = {number: {} for number in studies}
+    rows = session.execute(
+        select(ReaderTask.reader_study_id, User.name, func.count(ReaderTask.finished), func.count())
+        .join(User, User.id == ReaderTask.user_id)
+        .where(ReaderTask.reader_study_id.in_(studies))
+        .group_by(ReaderTask.reader_study_id, User.name)
+        .order_by(User.name)
+    )
+    for number, name, done, every in rows:
+        found[number][name] = [done, every]
+    return found
+
+
+@dataclass(frozen=True)
+class NamedTask:
+    """A reading with the names that a table of readings shows."""
+
+    task: ReaderTask
+    pseudonym: str
+    reader: str
+
+
+def named_tasks(session: Session, number: int, *, study: int | None = None) -> list[NamedTask]:
+    """The readings of a reader study (of one study), in the order in which they are read."""
+    rows = session.execute(
+        select(ReaderTask, Person.pseudonym, User.name)
+        .join(Study, Study.id == ReaderTask.study_id)
+        .join(Person, Person.id == Study.person_id)
+        .join(User, User.id == ReaderTask.user_id)
+        .where(
+            ReaderTask.reader_study_id == number, *([] if study is None else [ReaderTask.study_id == study])
+        )
+        .order_by(ReaderTask.position, ReaderTask.id)
+    )
+    return [NamedTask(*row) for row in rows]
 
 
 def own_task(session: Session, user: User, number: int, *, lock: bool = False) -> ReaderTask:
@@ -105,17 +188,7 @@ def own_task(session: Session, user: User, number: int, *, lock: bool = False) -
     study = session.get_one(ReaderStudy, task.reader_study_id)
     if task.finished is not None or study.frozen is not None:
         raise AccessError("This reading is finished or frozen.")
-    waiting = session.scalars(
-        select(ReaderTask)
-        .where(
-            ReaderTask.reader_study_id == study.id,
-            ReaderTask.user_id == user.id,
-            ReaderTask.finished.is_(None),
-        )
-        .order_by(ReaderTask.position)
-    )
-    first = next((t for t in waiting if _is_due(session, t, study)), None)
-    if first is None or first.id != task.id:
+    if _turn(session, user, [study]) is not task:
         raise AccessError("It is not the turn of this reading yet.")
     return task
 

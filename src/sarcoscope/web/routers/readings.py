@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import zipfile
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -22,17 +21,21 @@ from sarcoscope.errors import AccessError, ConflictError, InputError, NotFoundEr
 from sarcoscope.imaging.volume import Volume
 from sarcoscope.jobs.study_job import queue_study
 from sarcoscope.store.readings import (
+    NamedTask,
     agreement_of,
     check_open,
+    check_size,
+    left_of,
     model_answer,
+    named_tasks,
     next_task,
     own_task,
     plan,
+    progress_of,
     read_volume,
     start_labels,
     subject_of,
     task_draft,
-    user_names,
 )
 from sarcoscope.store.results import result_of
 from sarcoscope.store.tables import (
@@ -180,9 +183,17 @@ def make_reader_study(given: Planned, access: AccessDep) -> ReaderStudyEntry:
     store = access.store
     with store.database.reading() as session:
         project, centre = place(session, access, given.project, given.centre, "manager")
+        check_size(
+            len(set(given.studies)), len(set(given.readers)), len(set(given.arms)),
+            repeated=given.repeat_days is not None,
+        )  # fmt: skip
+        seen = {
+            s.id: s
+            for s in session.scalars(select(Study).where(Study.id.in_(given.studies), access.visible()))
+        }
         subjects = []
         for number in dict.fromkeys(given.studies):
-            one = access.study(session, number)
+            one = seen.get(number) or access.study(session, number)
             if (one.project_id, one.centre_id) != (project.id, centre.id):
                 raise InputError(f"Study {number} does not belong to this project and centre.")
             if one.analysis_id is None:
@@ -217,36 +228,39 @@ def make_reader_study(given: Planned, access: AccessDep) -> ReaderStudyEntry:
             session, "make_reader_study", target=f"reader study {study.id}",
             project_id=project.id, centre_id=centre.id, readers=given.readers,
         )  # fmt: skip
-        return _entry(session, access, study)
+        return _entries(session, access, [study])[0]
 
 
-def _entry(session: Session, access: Access, study: ReaderStudy) -> ReaderStudyEntry:
-    names = user_names(session)
-    total = Counter(t.user_id for t in study.tasks)
-    done = Counter(t.user_id for t in study.tasks if t.finished is not None)
+def _entries(session: Session, access: Access, studies: Sequence[ReaderStudy]) -> list[ReaderStudyEntry]:
+    progress = progress_of(session, [s.id for s in studies])
+    projects = _codes(session, Project, {s.project_id for s in studies})
+    centres = _codes(session, Centre, {s.centre_id for s in studies})
+    ranks = {s.id: access.rank(s.project_id, s.centre_id) for s in studies}
+    return [
+        ReaderStudyEntry(
+            id=s.id,
+            project=projects[s.project_id],
+            centre=centres[s.centre_id],
+            title=s.title,
+            level=s.level,
+            arms=s.arms,
+            repeat_days=s.repeat_days,
+            frozen=s.frozen,
+            finished=sum(done for done, _ in progress[s.id].values()),
+            tasks=sum(every for _, every in progress[s.id].values()),
+            by_reader=progress[s.id],
+            can_manage=ranks[s.id] >= RANK["manager"],
+            can_verify=ranks[s.id] >= RANK["reviewer"],
+        )
+        for s in studies
+    ]
 
-    def may(role: str) -> bool:
-        try:
-            access.require(study.project_id, study.centre_id, role)
-        except (AccessError, NotFoundError):
-            return False
-        return True
 
-    return ReaderStudyEntry(
-        id=study.id,
-        project=session.get_one(Project, study.project_id).code,
-        centre=session.get_one(Centre, study.centre_id).code,
-        title=study.title,
-        level=study.level,
-        arms=study.arms,
-        repeat_days=study.repeat_days,
-        frozen=study.frozen,
-        finished=sum(done.values()),
-        tasks=sum(total.values()),
-        by_reader={names[user]: [done[user], n] for user, n in total.items()},
-        can_manage=may("manager"),
-        can_verify=may("reviewer"),
-    )
+def _codes(session: Session, table: type[Project | Centre], numbers: set[int]) -> dict[int, str]:
+    return {
+        number: code
+        for number, code in session.execute(select(table.id, table.code).where(table.id.in_(numbers)))
+    }
 
 
 @router.get("/reader-studies")
@@ -254,39 +268,40 @@ def list_reader_studies(access: AccessDep) -> list[ReaderStudyEntry]:
     """Reader studies of one's projects and centres, newest first."""
     with access.store.database.reading() as session:
         rows = session.scalars(select(ReaderStudy).order_by(ReaderStudy.id.desc())).all()
-        return [_entry(session, access, s) for s in rows if access.rank(s.project_id, s.centre_id) >= 0]
+        mine = [s for s in rows if access.rank(s.project_id, s.centre_id) >= 0]
+        return _entries(session, access, mine)
 
 
 @router.get("/reader-studies/{number}/tasks")
 def list_tasks(number: Number, access: AccessDep) -> list[TaskEntry]:
     """Every reading (role reviewer); who still has to read in it sees nothing."""
     with access.store.database.reading() as session:
-        study = _seen(session, access, number)
-        names = user_names(session)
-        return [
-            TaskEntry(
-                id=t.id,
-                study=t.study_id,
-                pseudonym=session.get_one(Study, t.study_id).person.pseudonym,
-                reader=names[t.user_id],
-                version=t.segmentation_id,
-                **{
-                    k: getattr(t, k)
-                    for k in (
-                        "arm", "repeat", "finished", "index_low", "index_high", "seconds", "rating",
-                        "comment", "verdict", "verdict_by", "verdict_comment",
-                    )
-                },
+        _seen(session, access, number)
+        return [_task_entry(t) for t in named_tasks(session, number)]
+
+
+def _task_entry(named: NamedTask) -> TaskEntry:
+    task = named.task
+    return TaskEntry(
+        study=task.study_id,
+        pseudonym=named.pseudonym,
+        reader=named.reader,
+        version=task.segmentation_id,
+        **{
+            k: getattr(task, k)
+            for k in (
+                "id", "arm", "repeat", "finished", "index_low", "index_high", "seconds", "rating",
+                "comment", "verdict", "verdict_by", "verdict_comment",
             )
-            for t in study.tasks
-        ]  # fmt: skip
+        },
+    )  # fmt: skip
 
 
 def _seen(session: Session, access: Access, number: int) -> ReaderStudy:
     """A reader study whose readings the user may look at."""
     study = _reader_study(session, access, number, "reviewer")
-    mine = [t for t in study.tasks if t.user_id == access.user.id and t.finished is None]
-    if mine and study.frozen is None:
+    mine = access.blind().where(ReaderTask.reader_study_id == number).limit(1)
+    if session.scalar(mine) is not None:
         raise AccessError("You still read in this study: its readings are shown when you have finished.")
     return study
 
@@ -356,20 +371,12 @@ def _csv(tasks: Sequence[TaskEntry]) -> str:
 def next_reading(access: AccessDep) -> NextReading:
     """The reading whose turn it is."""
     with access.store.database.reading() as session:
-        left = session.scalars(
-            select(ReaderTask.id)
-            .join(ReaderStudy, ReaderStudy.id == ReaderTask.reader_study_id)
-            .where(
-                ReaderTask.user_id == access.user.id,
-                ReaderTask.finished.is_(None),
-                ReaderStudy.frozen.is_(None),
-            )
-        ).all()
+        left = left_of(session, access.user)
         task = next_task(session, access.user)
         if task is None:
-            return NextReading(task=None, left=len(left))
+            return NextReading(task=None, left=left)
         study = session.get_one(ReaderStudy, task.reader_study_id)
-        return NextReading(task=task.id, title=study.title, arm=task.arm, level=study.level, left=len(left))
+        return NextReading(task=task.id, title=study.title, arm=task.arm, level=study.level, left=left)
 
 
 def _study_of(session: Session, access: Access, task: ReaderTask) -> Study:
