@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -12,9 +13,11 @@ import pytest
 from numpy.typing import NDArray
 from sqlalchemy import event, select
 
+from sarcoscope.store import agreement
 from sarcoscope.store.readings import MOST_READINGS
 from sarcoscope.store.store import Store
-from sarcoscope.store.tables import ReaderTask, now
+from sarcoscope.store.tables import ReaderTask, Segmentation, now
+from sarcoscope.store.versions import Labels, labels_of
 from tests.web.read_studies import HIGH, LOW, add_studies, answer_again, disc, plan, read_all
 from tests.web.server import Client, client, running
 
@@ -168,6 +171,54 @@ def test_what_is_read_blind_is_closed_until_it_is_finished(store: Store, url: st
     read_all(store, number)
     assert len(reader.get("/studies").json()["rows"]) == 2
     assert reader.get(f"/studies/{one}/viewer").status_code == 200
+
+
+def test_agreement_is_computed_study_by_study_and_once(
+    store: Store, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studies = add_studies(store, 3)
+    manager = client(url, "manager")
+    number = plan(manager, studies, arms=["scratch", "edit"], repeat_days=0)["id"]
+    read_all(store, number)
+    alive: list[weakref.ref[Any]] = []
+    most = read = 0
+
+    def watched(given: Store, mask: Segmentation) -> Labels:
+        nonlocal most, read
+        labels = labels_of(given, mask)
+        alive.extend(weakref.ref(plane) for plane in labels.values())
+        most, read = max(most, sum(r() is not None for r in alive)), read + 1
+        return labels
+
+    monkeypatch.setattr(agreement, "labels_of", watched)
+    path = f"/reader-studies/{number}/agreement"
+    first = manager.get(path).json()
+    per_study = 2 * 2 * 2 * (HIGH - LOW + 1)
+    assert (most, read) == (per_study, 3 * 8)
+    assert manager.get(path).json() == first
+    assert read == 3 * 8
+    (store.data / "cache" / "reader-study-1.json").write_text("damaged")
+    assert manager.get(path).json() == first
+    assert read == 6 * 8
+
+
+def test_a_new_reading_costs_its_own_study_alone(
+    store: Store, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studies = add_studies(store, 3)
+    manager = client(url, "manager")
+    number = plan(manager, studies)["id"]
+    read_all(store, number)
+    with store.database.writing() as session:
+        last = session.scalars(select(ReaderTask).order_by(ReaderTask.id.desc()).limit(1)).one()
+        last.finished, task = None, last.id
+    manager.get(f"/reader-studies/{number}/agreement")
+    with store.database.writing() as session:
+        session.get_one(ReaderTask, task).finished = now()
+    read = []
+    monkeypatch.setattr(agreement, "labels_of", lambda *given: (read.append(1), labels_of(*given))[1])
+    found = manager.get(f"/reader-studies/{number}/agreement").json()
+    assert (len(read), found["between"][0]["pairs"][0]["studies"]) == (2, 3)
 
 
 def test_a_reader_study_has_an_upper_bound(store: Store, url: str) -> None:

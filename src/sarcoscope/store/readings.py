@@ -6,10 +6,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
@@ -32,7 +30,6 @@ from sarcoscope.store.tables import (
 )
 from sarcoscope.store.versions import Labels, labels_of
 from sarcoscope.store.volumes import open_volume
-from sarcoscope.validation.readers import Reading, agreement
 
 MOST_READINGS: Final = 20_000
 """Readings of one reader study."""
@@ -254,11 +251,6 @@ def task_draft(session: Session, task: ReaderTask) -> Draft | None:
     return session.scalar(select(Draft).filter_by(task_id=task.id))
 
 
-def user_names(session: Session) -> dict[int, str]:
-    """Number of every user -> name."""
-    return {user.id: user.name for user in session.scalars(select(User))}
-
-
 def check_open(study: ReaderStudy) -> None:
     """See that a reader study may still be changed.
 
@@ -267,41 +259,3 @@ def check_open(study: ReaderStudy) -> None:
     """
     if study.frozen is not None:
         raise InputError("The reader study is frozen.")
-
-
-def readings_of(session: Session, store: Store, study: ReaderStudy) -> list[tuple[ReaderTask, Reading]]:
-    """Every finished reading, readers under their names."""
-    names = user_names(session)
-    found = []
-    for task in study.tasks:
-        if task.finished is None or task.index_low is None or task.index_high is None:
-            continue
-        mask = session.get(Segmentation, task.segmentation_id) if task.segmentation_id is not None else None
-        labels = labels_of(store, mask) if mask is not None else {}
-        low, high = task.index_low, task.index_high
-        found.append((task, Reading(names[task.user_id], str(task.study_id), low, high, labels)))
-    return found
-
-
-def agreement_of(session: Session, store: Store, study: ReaderStudy) -> dict[str, Any]:
-    """Agreement between readers by arm, and of every reader with themselves (the repeat)."""
-    found = readings_of(session, store, study)
-    heights: dict[str, NDArray[np.float64]] = {}
-    pixels: dict[str, float] = {}
-    for task in {task.study_id: task for task, _ in found}.values():
-        geometry = read_volume(session, store, task).geometry
-        heights[str(task.study_id)] = geometry.slice_offsets_mm
-        pixels[str(task.study_id)] = geometry.pixel_area_mm2 / 100.0
-    between, within = [], []
-    for arm in study.arms:
-        first = [r for t, r in found if t.arm == arm and t.repeat == 0]
-        between.append({"arm": arm, **agreement(first, heights, pixels)})
-        for name in sorted({r.reader for r in first}):
-            twice = [
-                Reading(f"{name}, {t.repeat + 1}", r.study, r.low, r.high, r.labels)
-                for t, r in found
-                if t.arm == arm and r.reader == name
-            ]
-            if any(t.repeat for t, r in found if t.arm == arm and r.reader == name):
-                within.append({"arm": arm, "reader": name, **agreement(twice, heights, pixels)})
-    return {"between": between, "within": within}

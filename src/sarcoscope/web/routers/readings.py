@@ -20,9 +20,9 @@ from sarcoscope.anatomy.levels import LEVELS
 from sarcoscope.errors import AccessError, ConflictError, InputError, NotFoundError
 from sarcoscope.imaging.volume import Volume
 from sarcoscope.jobs.study_job import queue_study
+from sarcoscope.store.agreement import agreement_of
 from sarcoscope.store.readings import (
     NamedTask,
-    agreement_of,
     check_open,
     check_size,
     left_of,
