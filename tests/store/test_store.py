@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pydicom
@@ -23,27 +22,7 @@ from sarcoscope.store.store import Store
 from sarcoscope.store.tables import Analysis, Base, Centre, Image, Output, Person, Project, Study
 from sarcoscope.store.upkeep import backup_store, check_store, restore_store, room_for
 from tests.jobs.kills import survive
-from tests.store.postgres import fresh_database, running_postgres
 from tests.web.server import add_users, phantom_folder, work_off
-
-KINDS = ("sqlite", "postgresql")
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    with running_postgres() as url:
-        yield url
-
-
-@pytest.fixture(params=KINDS)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    address = None
-    if request.param == "postgresql":
-        address = fresh_database(request.getfixturevalue("postgres"))
-    one = Store.open(tmp_path / "data", address)
-    add_users(one)
-    yield one
-    one.close()
 
 
 def _ids(store: Store) -> tuple[int, int]:

@@ -4,36 +4,55 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.orm import Session, aliased
 
 from sarcoscope.errors import AccessError, InputError, NotFoundError
 from sarcoscope.imaging.volume import Volume
+from sarcoscope.store.results import result_of
 from sarcoscope.store.store import Store
-from sarcoscope.store.tables import ARMS, Draft, ReaderStudy, ReaderTask, Segmentation, Study, User, now
+from sarcoscope.store.tables import (
+    ARMS,
+    Analysis,
+    Draft,
+    Person,
+    ReaderStudy,
+    ReaderStudySubject,
+    ReaderTask,
+    Segmentation,
+    Study,
+    User,
+    now,
+)
 from sarcoscope.store.versions import Labels, labels_of
 from sarcoscope.store.volumes import open_volume
-from sarcoscope.validation.readers import Reading, agreement
+
+MOST_READINGS: Final = 20_000
+"""Readings of one reader study."""
 
 
 def plan(
-    session: Session, study: ReaderStudy, studies: Sequence[int], readers: Sequence[int], arms: Sequence[str]
+    session: Session,
+    study: ReaderStudy,
+    subjects: Sequence[ReaderStudySubject],
+    readers: Sequence[int],
+    arms: Sequence[str],
 ) -> None:
     """Give every reader every study in every arm, each reader in an own random order (a writing session).
 
     Raises:
         InputError: no study, no reader or no arm, or an unknown arm.
     """
-    if not studies or not readers or not arms or not set(arms) <= set(ARMS):
+    if not subjects or not readers or not arms or not set(arms) <= set(ARMS):
         raise InputError("A reader study needs studies, readers and arms.")
+    study.subjects.extend(subjects)
     for reader in dict.fromkeys(readers):
         for repeat in (0, 1) if study.repeat_days is not None else (0,):
-            order = [(s, arm) for s in dict.fromkeys(studies) for arm in dict.fromkeys(arms)]
+            order = [(s.study_id, arm) for s in subjects for arm in dict.fromkeys(arms)]
             random.Random(f"{study.seed}/{reader}/{repeat}").shuffle(order)
             for n, (number, arm) in enumerate(order):
                 study.tasks.append(
@@ -48,30 +67,109 @@ def plan(
     session.flush()
 
 
+def check_size(studies: int, readers: int, arms: int, *, repeated: bool) -> None:
+    """See that a reader study is not larger than people can read.
+
+    Raises:
+        InputError: it is.
+    """
+    wanted = studies * readers * arms * (2 if repeated else 1)
+    if wanted > MOST_READINGS:
+        raise InputError(
+            f"These would be {wanted:,} readings, and a reader study has at most {MOST_READINGS:,}: "
+            "plan it with fewer studies, readers or arms."
+        )
+
+
 def next_task(session: Session, user: User) -> ReaderTask | None:
     """The reading that is the user's turn; a repeat waits for its wash-out."""
-    rows = session.execute(
-        select(ReaderTask, ReaderStudy)
-        .join(ReaderStudy, ReaderStudy.id == ReaderTask.reader_study_id)
-        .where(ReaderTask.user_id == user.id, ReaderTask.finished.is_(None), ReaderStudy.frozen.is_(None))
-        .order_by(ReaderTask.reader_study_id, ReaderTask.position)
-    ).all()
-    return next((task for task, study in rows if _is_due(session, task, study)), None)
-
-
-def _is_due(session: Session, task: ReaderTask, study: ReaderStudy) -> bool:
-    if task.repeat == 0:
-        return True
-    first = session.scalar(
-        select(ReaderTask.finished).where(
-            ReaderTask.reader_study_id == study.id,
-            ReaderTask.study_id == task.study_id,
-            ReaderTask.user_id == task.user_id,
-            ReaderTask.arm == task.arm,
-            ReaderTask.repeat == 0,
-        )
+    waiting = select(ReaderTask.reader_study_id).where(
+        ReaderTask.user_id == user.id, ReaderTask.finished.is_(None)
     )
-    return first is not None and now() >= first + timedelta(days=study.repeat_days or 0)
+    return _turn(
+        session,
+        user,
+        session.scalars(
+            select(ReaderStudy).where(ReaderStudy.id.in_(waiting), ReaderStudy.frozen.is_(None))
+        ).all(),
+    )
+
+
+def _turn(session: Session, user: User, studies: Sequence[ReaderStudy]) -> ReaderTask | None:
+    """The user's first reading of these reader studies that has not to wait for its wash-out."""
+    first = aliased(ReaderTask)
+    over = [
+        and_(first.reader_study_id == s.id, first.finished <= now() - timedelta(days=s.repeat_days))
+        for s in studies
+        if s.repeat_days is not None
+    ]
+    same = (
+        getattr(first, k) == getattr(ReaderTask, k) for k in ("reader_study_id", "study_id", "user_id", "arm")
+    )
+    return session.scalar(
+        select(ReaderTask)
+        .outerjoin(first, and_(*same, first.repeat == 0))
+        .where(
+            ReaderTask.reader_study_id.in_([s.id for s in studies]),
+            ReaderTask.user_id == user.id,
+            ReaderTask.finished.is_(None),
+            or_(ReaderTask.repeat == 0, *over),
+        )
+        .order_by(ReaderTask.reader_study_id, ReaderTask.position)
+        .limit(1)
+    )
+
+
+def left_of(session: Session, user: User) -> int:
+    """How many readings of the user's are not finished, those that wait for a wash-out included."""
+    return (
+        session.scalar(
+            select(func.count())
+            .select_from(ReaderTask)
+            .join(ReaderStudy, ReaderStudy.id == ReaderTask.reader_study_id)
+            .where(ReaderTask.user_id == user.id, ReaderTask.finished.is_(None), ReaderStudy.frozen.is_(None))
+        )
+        or 0
+    )
+
+
+def progress_of(session: Session, studies: Sequence[int]) -> dict[int, dict[str, list[int]]]:
+    """Number of a reader study -> reader -> finished readings, all readings."""
+    found: dict[int, dict[str, list[int]]] = {number: {} for number in studies}
+    rows = session.execute(
+        select(ReaderTask.reader_study_id, User.name, func.count(ReaderTask.finished), func.count())
+        .join(User, User.id == ReaderTask.user_id)
+        .where(ReaderTask.reader_study_id.in_(studies))
+        .group_by(ReaderTask.reader_study_id, User.name)
+        .order_by(User.name)
+    )
+    for number, name, done, every in rows:
+        found[number][name] = [done, every]
+    return found
+
+
+@dataclass(frozen=True)
+class NamedTask:
+    """A reading with the names that a table of readings shows."""
+
+    task: ReaderTask
+    pseudonym: str
+    reader: str
+
+
+def named_tasks(session: Session, number: int, *, study: int | None = None) -> list[NamedTask]:
+    """The readings of a reader study (of one study), in the order in which they are read."""
+    rows = session.execute(
+        select(ReaderTask, Person.pseudonym, User.name)
+        .join(Study, Study.id == ReaderTask.study_id)
+        .join(Person, Person.id == Study.person_id)
+        .join(User, User.id == ReaderTask.user_id)
+        .where(
+            ReaderTask.reader_study_id == number, *([] if study is None else [ReaderTask.study_id == study])
+        )
+        .order_by(ReaderTask.position, ReaderTask.id)
+    )
+    return [NamedTask(*row) for row in rows]
 
 
 def own_task(session: Session, user: User, number: int, *, lock: bool = False) -> ReaderTask:
@@ -87,29 +185,24 @@ def own_task(session: Session, user: User, number: int, *, lock: bool = False) -
     study = session.get_one(ReaderStudy, task.reader_study_id)
     if task.finished is not None or study.frozen is not None:
         raise AccessError("This reading is finished or frozen.")
-    waiting = session.scalars(
-        select(ReaderTask)
-        .where(
-            ReaderTask.reader_study_id == study.id,
-            ReaderTask.user_id == user.id,
-            ReaderTask.finished.is_(None),
-        )
-        .order_by(ReaderTask.position)
-    )
-    first = next((t for t in waiting if _is_due(session, t, study)), None)
-    if first is None or first.id != task.id:
+    if _turn(session, user, [study]) is not task:
         raise AccessError("It is not the turn of this reading yet.")
     return task
 
 
-def start_labels(session: Session, store: Store, task: ReaderTask) -> Labels:
-    """What the model drew: a reading from scratch begins with nothing."""
-    if task.arm == "scratch":
-        return {}
-    first = session.scalar(
-        select(Segmentation)
+def model_answer(session: Session, store: Store, study: Study, level: str) -> ReaderStudySubject:
+    """What the model says of a study now: its newest masks, and a level by the newest analysis without
+    anybody's correction (a row that belongs to no reader study yet).
+
+    Raises:
+        NotFoundError: the study was not analysed.
+    """
+    if study.analysis_id is None:
+        raise NotFoundError("The study was not analysed yet.")
+    drawn = session.scalar(
+        select(Segmentation.id)
         .where(
-            Segmentation.study_id == task.study_id,
+            Segmentation.study_id == study.id,
             Segmentation.user_id.is_(None),
             Segmentation.parent_id.is_(None),
             Segmentation.blind.is_(False),
@@ -117,17 +210,45 @@ def start_labels(session: Session, store: Store, task: ReaderTask) -> Labels:
         .order_by(Segmentation.id.desc())
         .limit(1)
     )
-    return labels_of(store, first) if first is not None else {}
+    answer = ReaderStudySubject(
+        study_id=study.id, analysis_id=study.analysis_id, segmentation_id=drawn, levels=[]
+    )
+    analyses = session.scalars(
+        select(Analysis.id).where(Analysis.study_id == study.id).order_by(Analysis.id.desc())
+    ).all()
+    for number in analyses:
+        result = result_of(store, session, number)
+        if not result["provenance"]["settings"].get("corrections"):
+            answer.analysis_id = number
+            answer.levels = [entry for entry in result["levels"] if entry["level"] == level]
+            break
+    return answer
+
+
+def subject_of(session: Session, store: Store, task: ReaderTask) -> ReaderStudySubject:
+    """What a reading rests on: kept when it was planned, else (planned before that was kept) as it is now."""
+    kept = session.get(ReaderStudySubject, (task.reader_study_id, task.study_id))
+    if kept is not None:
+        return kept
+    level = session.get_one(ReaderStudy, task.reader_study_id).level
+    return model_answer(session, store, session.get_one(Study, task.study_id), level)
+
+
+def read_volume(session: Session, store: Store, task: ReaderTask) -> Volume:
+    """The volume that a reading shows (errors as :func:`~sarcoscope.store.volumes.open_volume`)."""
+    study, subject = session.get_one(Study, task.study_id), subject_of(session, store, task)
+    return open_volume(store, session, study, analysis_id=subject.analysis_id)
+
+
+def start_labels(session: Session, store: Store, task: ReaderTask) -> Labels:
+    """What the model drew: a reading from scratch begins with nothing."""
+    number = None if task.arm == "scratch" else subject_of(session, store, task).segmentation_id
+    return labels_of(store, session.get_one(Segmentation, number)) if number is not None else {}
 
 
 def task_draft(session: Session, task: ReaderTask) -> Draft | None:
     """The work in progress of a reading."""
     return session.scalar(select(Draft).filter_by(task_id=task.id))
-
-
-def user_names(session: Session) -> dict[int, str]:
-    """Number of every user -> name."""
-    return {user.id: user.name for user in session.scalars(select(User))}
 
 
 def check_open(study: ReaderStudy) -> None:
@@ -138,41 +259,3 @@ def check_open(study: ReaderStudy) -> None:
     """
     if study.frozen is not None:
         raise InputError("The reader study is frozen.")
-
-
-def readings_of(session: Session, store: Store, study: ReaderStudy) -> list[tuple[ReaderTask, Reading]]:
-    """Every finished reading, readers under their names."""
-    names = user_names(session)
-    found = []
-    for task in study.tasks:
-        if task.finished is None or task.index_low is None or task.index_high is None:
-            continue
-        mask = session.get(Segmentation, task.segmentation_id) if task.segmentation_id is not None else None
-        labels = labels_of(store, mask) if mask is not None else {}
-        low, high = task.index_low, task.index_high
-        found.append((task, Reading(names[task.user_id], str(task.study_id), low, high, labels)))
-    return found
-
-
-def agreement_of(session: Session, store: Store, study: ReaderStudy) -> dict[str, Any]:
-    """Agreement between readers by arm, and of every reader with themselves (the repeat)."""
-    found = readings_of(session, store, study)
-    heights: dict[str, NDArray[np.float64]] = {}
-    pixels: dict[str, float] = {}
-    for number in {task.study_id for task, _ in found}:
-        volume: Volume = open_volume(store, session, session.get_one(Study, number))
-        heights[str(number)] = volume.geometry.slice_offsets_mm
-        pixels[str(number)] = volume.geometry.pixel_area_mm2 / 100.0
-    between, within = [], []
-    for arm in study.arms:
-        first = [r for t, r in found if t.arm == arm and t.repeat == 0]
-        between.append({"arm": arm, **agreement(first, heights, pixels)})
-        for name in sorted({r.reader for r in first}):
-            twice = [
-                Reading(f"{name}, {t.repeat + 1}", r.study, r.low, r.high, r.labels)
-                for t, r in found
-                if t.arm == arm and r.reader == name
-            ]
-            if any(t.repeat for t, r in found if t.arm == arm and r.reader == name):
-                within.append({"arm": arm, "reader": name, **agreement(twice, heights, pixels)})
-    return {"between": between, "within": within}

@@ -23,6 +23,7 @@ from sarcoscope.store.tables import (
     LevelCorrection,
     MeasurementRow,
     Output,
+    ReaderStudySubject,
     ReaderTask,
     Segmentation,
     Study,
@@ -256,6 +257,7 @@ def drop_unkept(session: Session, study: Study, keeps: str, series_uid: str, ima
 def remove_study(session: Session, study: Study) -> set[str]:
     """Delete a study with everything of it; returns contents that nothing names any more."""
     names: set[str] = {i.sha256 for s in study.series for i in s.images}
+    session.execute(delete(ReaderStudySubject).where(ReaderStudySubject.study_id == study.id))
     analyses = session.scalars(select(Analysis).where(Analysis.study_id == study.id)).all()
     for analysis in analyses:
         names |= {o.sha256 for o in analysis.outputs}

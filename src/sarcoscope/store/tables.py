@@ -383,6 +383,21 @@ class ReaderStudy(Base):
     tasks: Mapped[list[ReaderTask]] = relationship(
         order_by="ReaderTask.position", cascade="all, delete-orphan"
     )
+    subjects: Mapped[list[ReaderStudySubject]] = relationship(cascade="all, delete-orphan")
+
+
+class ReaderStudySubject(Base):
+    """A study of a reader study, and what the model said of it when the reader study was planned."""
+
+    __tablename__ = "reader_study_subject"
+    reader_study_id: Mapped[int] = mapped_column(ForeignKey("reader_study.id"), primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), primary_key=True, index=True)
+    analysis_id: Mapped[int] = mapped_column(ForeignKey("analysis.id"))
+    """The analysis whose series is read."""
+    segmentation_id: Mapped[int | None] = mapped_column(ForeignKey("segmentation.id"), default=None)
+    """What the model drew."""
+    levels: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    """The reader study's level where the model saw it, as in ``levels`` of ``result.json``."""
 
 
 class ReaderTask(Base):

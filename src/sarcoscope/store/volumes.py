@@ -98,16 +98,17 @@ def forget_volumes(store: Store, study_id: int) -> None:
         _forget(path)
 
 
-def open_volume(store: Store, session: Session, study: Study) -> Volume:
-    """The volume of a study's newest analysis, read from the disk as it is needed.
+def open_volume(store: Store, session: Session, study: Study, *, analysis_id: int | None = None) -> Volume:
+    """The volume of an analysis (none given: the study's newest), read from the disk as it is needed.
 
     Raises:
         NotFoundError: the study was not analysed, or its images are not kept.
         InputError: the images are no longer those that were analysed.
     """
-    if study.analysis_id is None:
+    wanted = analysis_id or study.analysis_id
+    if wanted is None:
         raise NotFoundError("The study was not analysed yet.")
-    series_uid = session.get_one(Analysis, study.analysis_id).series_uid
+    series_uid = session.get_one(Analysis, wanted).series_uid
     path = volume_place(store, study.id, series_uid)
     found = _cached(path)
     if found is not None:
@@ -115,7 +116,7 @@ def open_volume(store: Store, session: Session, study: Study) -> Volume:
     with store.work_folder() as folder:
         lay_out(store, study, folder / "images")
         volume = read_study(folder / "images", series_uid=series_uid or None).volume
-        check_same(volume, result_of(store, session, study.analysis_id))
+        check_same(volume, result_of(store, session, wanted))
         keep_volume(store, study.id, volume)
     return _cached(path) or volume
 

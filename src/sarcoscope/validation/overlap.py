@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
+from sarcoscope.anatomy.tissues import TISSUES
+from sarcoscope.errors import GeometryError
+
 Mask = NDArray[np.bool_]
 BANDS: Final[tuple[tuple[str, float, float], ...]] = (
     ("0.9-1.0", 0.9, float("inf")),
@@ -42,6 +45,50 @@ def micro_iou(pairs: Sequence[tuple[Mask, Mask]]) -> float:
     both = sum(int((a & b).sum()) for a, b in pairs)
     either = sum(int((a | b).sum()) for a, b in pairs)
     return both / either if either else 1.0
+
+
+@dataclass(frozen=True)
+class MaskDifference:
+    """Two masks with labels on the same slices, in counts of pixels."""
+
+    pixels: Mapping[int, int]
+    """Slice index -> pixels that differ."""
+    one: Mapping[int, int]
+    """Label -> pixels in the first mask; likewise below."""
+    other: Mapping[int, int]
+    both: Mapping[int, int]
+
+    def dice(self, label: int) -> float | None:
+        """Dice of a label; None where neither mask has it."""
+        total = self.one[label] + self.other[label]
+        return 2 * self.both[label] / total if total else None
+
+
+def mask_difference(
+    one: Mapping[int, NDArray[np.uint8]], other: Mapping[int, NDArray[np.uint8]], indices: Iterable[int]
+) -> MaskDifference:
+    """Count the tissues of two masks (slice index -> labels [y, x]) on some slices; one that is missing in
+    either mask is empty there.
+
+    Raises:
+        GeometryError: they were drawn on images of different sizes.
+    """
+    differ: dict[int, int] = {}
+    counts = [dict.fromkeys(map(int, TISSUES), 0) for _ in range(3)]
+    for index in indices:
+        planes = [p for p in (one.get(index), other.get(index)) if p is not None]
+        a, b = (m.get(index, np.zeros_like(planes[0])) for m in (one, other))
+        if a.shape != b.shape:
+            raise GeometryError("The masks were drawn on images of different sizes and cannot be compared.")
+        changed = a != b
+        lost = a[changed]
+        differ[index] = int(lost.size)
+        for label in counts[0]:
+            mine = int(np.count_nonzero(a == label))
+            counts[0][label] += mine
+            counts[1][label] += int(np.count_nonzero(b == label))
+            counts[2][label] += mine - int(np.count_nonzero(lost == label))
+    return MaskDifference(differ, *counts)
 
 
 @dataclass(frozen=True)

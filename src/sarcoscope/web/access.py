@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Path, Request
-from sqlalchemy import ColumnElement, and_, false, or_, select
+from sqlalchemy import ColumnElement, Select, and_, false, or_, select
 from sqlalchemy.orm import Session
 
 from sarcoscope.errors import AccessError, NotFoundError
@@ -81,8 +81,6 @@ class Access:
     """(project, centre) whose studies a member of another centre of the project may see."""
     mappings: frozenset[tuple[int, int]]
     address: str
-    blind: frozenset[int] = frozenset()
-    """Studies that the user still has to read blind: nothing else of them is shown."""
 
     def rank(self, project_id: int, centre_id: int) -> int:
         """The rank of the user's role for a centre's data in a project; -1: none."""
@@ -129,7 +127,19 @@ class Access:
         if not pairs:
             return false()
         places = or_(*(and_(Study.project_id == p, Study.centre_id == c) for p, c in pairs))
-        return and_(places, Study.id.not_in(sorted(self.blind))) if self.blind else places
+        return and_(places, Study.id.not_in(self.blind()))
+
+    def blind(self) -> Select[int]:
+        """Studies that the user still has to read blind: nothing else of them is shown."""
+        return (
+            select(ReaderTask.study_id)
+            .join(ReaderStudy, ReaderStudy.id == ReaderTask.reader_study_id)
+            .where(
+                ReaderTask.user_id == self.user.id,
+                ReaderTask.finished.is_(None),
+                ReaderStudy.frozen.is_(None),
+            )
+        )
 
     def study(self, session: Session, number: int, role: str = "viewer", *, lock: bool = False) -> Study:
         """A study that the user may see with this role.
@@ -142,7 +152,7 @@ class Access:
         if study is None:
             raise NotFoundError("It is not there, or not yours to see.")
         self.require(study.project_id, study.centre_id, role)
-        if study.id in self.blind:
+        if session.scalar(self.blind().where(ReaderTask.study_id == study.id).limit(1)) is not None:
             raise AccessError("You read this study blind in a reader study: finish that reading first.")
         return study
 
@@ -180,19 +190,8 @@ def access(request: Request, store: StoreDep, who: SignedDep) -> Access:
             )
         ).all()
         shared = frozenset((p, c) for p, c in open_ if (p, c) not in roles)
-        blind = frozenset(
-            session.scalars(
-                select(ReaderTask.study_id)
-                .join(ReaderStudy, ReaderStudy.id == ReaderTask.reader_study_id)
-                .where(
-                    ReaderTask.user_id == who.user.id,
-                    ReaderTask.finished.is_(None),
-                    ReaderStudy.frozen.is_(None),
-                )
-            )
-        )
     address = request.client.host if request.client else ""
-    return Access(store, who.user, roles, shared, mappings, address, blind)
+    return Access(store, who.user, roles, shared, mappings, address)
 
 
 AccessDep = Annotated[Access, Depends(access)]

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import zipfile
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -19,19 +18,26 @@ from sqlalchemy.orm import Session
 
 from sarcoscope.anatomy.levels import LEVELS
 from sarcoscope.errors import AccessError, ConflictError, InputError, NotFoundError
+from sarcoscope.imaging.volume import Volume
 from sarcoscope.jobs.study_job import queue_study
+from sarcoscope.store.agreement import agreement_of
 from sarcoscope.store.readings import (
-    agreement_of,
+    NamedTask,
     check_open,
+    check_size,
+    left_of,
+    model_answer,
+    named_tasks,
     next_task,
     own_task,
     plan,
+    progress_of,
+    read_volume,
     start_labels,
+    subject_of,
     task_draft,
-    user_names,
 )
 from sarcoscope.store.results import result_of
-from sarcoscope.store.store import Store
 from sarcoscope.store.tables import (
     Analysis,
     Centre,
@@ -39,6 +45,7 @@ from sarcoscope.store.tables import (
     Membership,
     Project,
     ReaderStudy,
+    ReaderStudySubject,
     ReaderTask,
     Segmentation,
     Study,
@@ -52,9 +59,8 @@ from sarcoscope.store.versions import (
     new_version,
     put_slice,
 )
-from sarcoscope.store.volumes import open_volume
 from sarcoscope.web.access import RANK, Access, AccessDep, Number
-from sarcoscope.web.routers.corrections import Numbers, SliceIndex, labels_body, measured_slice, study_result
+from sarcoscope.web.routers.corrections import Numbers, SliceIndex, labels_body, measured_slice
 from sarcoscope.web.routers.viewer import (
     Count,
     Index,
@@ -174,14 +180,27 @@ def _reader_study(session: Session, access: Access, number: int, role: str) -> R
 @router.post("/reader-studies", status_code=201)
 def make_reader_study(given: Planned, access: AccessDep) -> ReaderStudyEntry:
     """Plan a reader study (role manager): every reader reads every study in every arm, in an own order."""
-    with access.store.database.writing() as session:
+    store = access.store
+    with store.database.reading() as session:
         project, centre = place(session, access, given.project, given.centre, "manager")
-        for number in given.studies:
-            one = access.study(session, number)
+        check_size(
+            len(set(given.studies)), len(set(given.readers)), len(set(given.arms)),
+            repeated=given.repeat_days is not None,
+        )  # fmt: skip
+        seen = {
+            s.id: s
+            for s in session.scalars(select(Study).where(Study.id.in_(given.studies), access.visible()))
+        }
+        subjects = []
+        for number in dict.fromkeys(given.studies):
+            one = seen.get(number) or access.study(session, number)
             if (one.project_id, one.centre_id) != (project.id, centre.id):
                 raise InputError(f"Study {number} does not belong to this project and centre.")
             if one.analysis_id is None:
                 raise InputError(f"Study {number} was not analysed yet.")
+            subjects.append(model_answer(session, store, one, given.level))
+    with store.database.writing() as session:
+        project, centre = place(session, access, given.project, given.centre, "manager")
         if project.keeps == "slices":
             raise InputError("The project keeps only the measured slices: its studies cannot be read.")
         users = session.scalars(select(User).where(User.name.in_(given.readers), User.active)).all()
@@ -204,41 +223,44 @@ def make_reader_study(given: Planned, access: AccessDep) -> ReaderStudyEntry:
             seed=given.seed,
         )
         session.add(study)
-        plan(session, study, given.studies, [u.id for u in users], given.arms)
+        plan(session, study, subjects, [u.id for u in users], given.arms)
         access.audit(
             session, "make_reader_study", target=f"reader study {study.id}",
             project_id=project.id, centre_id=centre.id, readers=given.readers,
         )  # fmt: skip
-        return _entry(session, access, study)
+        return _entries(session, access, [study])[0]
 
 
-def _entry(session: Session, access: Access, study: ReaderStudy) -> ReaderStudyEntry:
-    names = user_names(session)
-    total = Counter(t.user_id for t in study.tasks)
-    done = Counter(t.user_id for t in study.tasks if t.finished is not None)
+def _entries(session: Session, access: Access, studies: Sequence[ReaderStudy]) -> list[ReaderStudyEntry]:
+    progress = progress_of(session, [s.id for s in studies])
+    projects = _codes(session, Project, {s.project_id for s in studies})
+    centres = _codes(session, Centre, {s.centre_id for s in studies})
+    ranks = {s.id: access.rank(s.project_id, s.centre_id) for s in studies}
+    return [
+        ReaderStudyEntry(
+            id=s.id,
+            project=projects[s.project_id],
+            centre=centres[s.centre_id],
+            title=s.title,
+            level=s.level,
+            arms=s.arms,
+            repeat_days=s.repeat_days,
+            frozen=s.frozen,
+            finished=sum(done for done, _ in progress[s.id].values()),
+            tasks=sum(every for _, every in progress[s.id].values()),
+            by_reader=progress[s.id],
+            can_manage=ranks[s.id] >= RANK["manager"],
+            can_verify=ranks[s.id] >= RANK["reviewer"],
+        )
+        for s in studies
+    ]
 
-    def may(role: str) -> bool:
-        try:
-            access.require(study.project_id, study.centre_id, role)
-        except (AccessError, NotFoundError):
-            return False
-        return True
 
-    return ReaderStudyEntry(
-        id=study.id,
-        project=session.get_one(Project, study.project_id).code,
-        centre=session.get_one(Centre, study.centre_id).code,
-        title=study.title,
-        level=study.level,
-        arms=study.arms,
-        repeat_days=study.repeat_days,
-        frozen=study.frozen,
-        finished=sum(done.values()),
-        tasks=sum(total.values()),
-        by_reader={names[user]: [done[user], n] for user, n in total.items()},
-        can_manage=may("manager"),
-        can_verify=may("reviewer"),
-    )
+def _codes(session: Session, table: type[Project | Centre], numbers: set[int]) -> dict[int, str]:
+    return {
+        number: code
+        for number, code in session.execute(select(table.id, table.code).where(table.id.in_(numbers)))
+    }
 
 
 @router.get("/reader-studies")
@@ -246,39 +268,40 @@ def list_reader_studies(access: AccessDep) -> list[ReaderStudyEntry]:
     """Reader studies of one's projects and centres, newest first."""
     with access.store.database.reading() as session:
         rows = session.scalars(select(ReaderStudy).order_by(ReaderStudy.id.desc())).all()
-        return [_entry(session, access, s) for s in rows if access.rank(s.project_id, s.centre_id) >= 0]
+        mine = [s for s in rows if access.rank(s.project_id, s.centre_id) >= 0]
+        return _entries(session, access, mine)
 
 
 @router.get("/reader-studies/{number}/tasks")
 def list_tasks(number: Number, access: AccessDep) -> list[TaskEntry]:
     """Every reading (role reviewer); who still has to read in it sees nothing."""
     with access.store.database.reading() as session:
-        study = _seen(session, access, number)
-        names = user_names(session)
-        return [
-            TaskEntry(
-                id=t.id,
-                study=t.study_id,
-                pseudonym=session.get_one(Study, t.study_id).person.pseudonym,
-                reader=names[t.user_id],
-                version=t.segmentation_id,
-                **{
-                    k: getattr(t, k)
-                    for k in (
-                        "arm", "repeat", "finished", "index_low", "index_high", "seconds", "rating",
-                        "comment", "verdict", "verdict_by", "verdict_comment",
-                    )
-                },
+        _seen(session, access, number)
+        return [_task_entry(t) for t in named_tasks(session, number)]
+
+
+def _task_entry(named: NamedTask) -> TaskEntry:
+    task = named.task
+    return TaskEntry(
+        study=task.study_id,
+        pseudonym=named.pseudonym,
+        reader=named.reader,
+        version=task.segmentation_id,
+        **{
+            k: getattr(task, k)
+            for k in (
+                "id", "arm", "repeat", "finished", "index_low", "index_high", "seconds", "rating",
+                "comment", "verdict", "verdict_by", "verdict_comment",
             )
-            for t in study.tasks
-        ]  # fmt: skip
+        },
+    )  # fmt: skip
 
 
 def _seen(session: Session, access: Access, number: int) -> ReaderStudy:
     """A reader study whose readings the user may look at."""
     study = _reader_study(session, access, number, "reviewer")
-    mine = [t for t in study.tasks if t.user_id == access.user.id and t.finished is None]
-    if mine and study.frozen is None:
+    mine = access.blind().where(ReaderTask.reader_study_id == number).limit(1)
+    if session.scalar(mine) is not None:
         raise AccessError("You still read in this study: its readings are shown when you have finished.")
     return study
 
@@ -348,20 +371,12 @@ def _csv(tasks: Sequence[TaskEntry]) -> str:
 def next_reading(access: AccessDep) -> NextReading:
     """The reading whose turn it is."""
     with access.store.database.reading() as session:
-        left = session.scalars(
-            select(ReaderTask.id)
-            .join(ReaderStudy, ReaderStudy.id == ReaderTask.reader_study_id)
-            .where(
-                ReaderTask.user_id == access.user.id,
-                ReaderTask.finished.is_(None),
-                ReaderStudy.frozen.is_(None),
-            )
-        ).all()
+        left = left_of(session, access.user)
         task = next_task(session, access.user)
         if task is None:
-            return NextReading(task=None, left=len(left))
+            return NextReading(task=None, left=left)
         study = session.get_one(ReaderStudy, task.reader_study_id)
-        return NextReading(task=task.id, title=study.title, arm=task.arm, level=study.level, left=len(left))
+        return NextReading(task=task.id, title=study.title, arm=task.arm, level=study.level, left=left)
 
 
 def _study_of(session: Session, access: Access, task: ReaderTask) -> Study:
@@ -371,20 +386,25 @@ def _study_of(session: Session, access: Access, task: ReaderTask) -> Study:
     return study
 
 
+def _volume_of(session: Session, access: Access, task: ReaderTask) -> Volume:
+    """The volume of one's reading."""
+    _study_of(session, access, task)
+    return read_volume(session, access.store, task)
+
+
 @router.get("/readings/{number}/viewer")
 def reading_viewer(number: Number, access: AccessDep) -> ViewerPage:
     """Geometry for a reading; levels only where the arm shows the model's answer."""
     store = access.store
     with store.database.reading() as session:
         task = own_task(session, access.user, number)
-        study = _study_of(session, access, task)
-        page = viewer_page(session, access, study, open_volume(store, session, study))
+        study, volume = _study_of(session, access, task), _volume_of(session, access, task)
+        subject = subject_of(session, store, task)
+        page = viewer_page(session, access, study, volume, analysis_id=subject.analysis_id)
         reader_study = session.get_one(ReaderStudy, task.reader_study_id)
-        level = reader_study.level
-        told = ReadingInfo(title=reader_study.title, arm=task.arm, level=level)
+        told = ReadingInfo(title=reader_study.title, arm=task.arm, level=reader_study.level)
         draft = task_draft(session, task)
-        helped = task.arm != "scratch"
-        found = model_levels(session, store, study, level) if helped else []
+        found = _level_entries(subject) if task.arm != "scratch" else []
         span = list(range(found[0].index_low, found[0].index_high + 1)) if found else []
     access.audited("read_blind", study, task=number)
     return page.model_copy(
@@ -398,28 +418,16 @@ def reading_viewer(number: Number, access: AccessDep) -> ViewerPage:
     )  # fmt: skip
 
 
-def model_levels(session: Session, store: Store, study: Study, level: str) -> list[LevelEntry]:
-    """A level as the model found it: by the newest analysis without anybody's correction."""
-    analyses = session.scalars(
-        select(Analysis.id).where(Analysis.study_id == study.id).order_by(Analysis.id.desc())
-    ).all()
-    for number in analyses:
-        result = result_of(store, session, number)
-        if not result["provenance"]["settings"].get("corrections"):
-            return [
-                LevelEntry(**{k: entry[k] for k in LevelEntry.model_fields})
-                for entry in result["levels"]
-                if entry["level"] == level
-            ]
-    return []
+def _level_entries(subject: ReaderStudySubject) -> list[LevelEntry]:
+    return [LevelEntry(**{k: entry[k] for k in LevelEntry.model_fields}) for entry in subject.levels]
 
 
 @router.get("/readings/{number}/volume", response_class=Response, responses=_RAW)
 def reading_volume(number: Number, access: AccessDep, low: Index, count: Count = 8) -> Response:
     """HU of some slices, as for a study."""
     with access.store.database.reading() as session:
-        study = _study_of(session, access, own_task(session, access.user, number))
-        return pieces(open_volume(access.store, session, study), low, count)
+        task = own_task(session, access.user, number)
+        return pieces(_volume_of(session, access, task), low, count)
 
 
 @router.get("/readings/{number}/start", response_class=Response, responses=_RAW)
@@ -436,9 +444,8 @@ def reading_draft(number: Number, access: AccessDep) -> Response:
     """One's unsaved slices, packed like a version."""
     with access.store.database.reading() as session:
         task = own_task(session, access.user, number)
-        volume = open_volume(access.store, session, _study_of(session, access, task))
-        draft = task_draft(session, task)
-        return packed(draft_labels(draft, volume))
+        volume = _volume_of(session, access, task)
+        return packed(draft_labels(task_draft(session, task), volume))
 
 
 @router.get("/readings/{number}/draft/numbers")
@@ -471,9 +478,9 @@ async def put_reading_draft(
 def _put(access: Access, number: int, index: int, content: bytes) -> Numbers:
     store = access.store
     with store.database.reading() as session:
-        study = _study_of(session, access, own_task(session, access.user, number))
-        volume = open_volume(store, session, study)
-        result = study_result(session, store, study)
+        task = own_task(session, access.user, number)
+        volume = _volume_of(session, access, task)
+        result = result_of(store, session, subject_of(session, store, task).analysis_id)
     check_slice(volume, index)
     labels = checked_labels(content, volume)
     # The name of the level would say where the model saw it.
@@ -491,8 +498,7 @@ def finish_reading(number: Number, given: Finished, access: AccessDep) -> NextRe
     store = access.store
     with store.database.reading() as session:
         task = own_task(session, access.user, number)
-        study = _study_of(session, access, task)
-        volume = open_volume(store, session, study)
+        study, volume = _study_of(session, access, task), _volume_of(session, access, task)
         draft = task_draft(session, task)
         drawn = draft_labels(draft, volume)
         before = start_labels(session, store, task) if task.arm == "edit" else {}
@@ -567,6 +573,12 @@ def judge_reading(number: Number, given: Verdict, access: AccessDep) -> None:
 def _adopt(
     session: Session, access: Access, study: Study, reader_study: ReaderStudy, task: ReaderTask
 ) -> None:
+    series = [
+        session.get_one(Analysis, number).series_uid
+        for number in (study.analysis_id, subject_of(session, access.store, task).analysis_id)
+    ]
+    if series[0] != series[1]:
+        raise ConflictError("The study was processed on another series meanwhile: the reading does not fit.")
     read = session.get_one(Segmentation, task.segmentation_id)
     mask = Segmentation(
         study_id=study.id,

@@ -146,16 +146,19 @@ def show_viewer(number: Number, access: AccessDep) -> ViewerPage:
     return page
 
 
-def viewer_page(session: Session, access: Access, study: Study, volume: Volume) -> ViewerPage:
-    """What a viewer of a study needs.
+def viewer_page(
+    session: Session, access: Access, study: Study, volume: Volume, *, analysis_id: int | None = None
+) -> ViewerPage:
+    """What a viewer of a study needs, by an analysis (none given: the newest).
 
     Raises:
         NotFoundError: the study was not analysed.
         InputError: the images are no longer those that were analysed.
     """
-    if study.analysis_id is None:
+    wanted = analysis_id or study.analysis_id
+    if wanted is None:
         raise NotFoundError("The study was not analysed yet.")
-    result = result_of(access.store, session, study.analysis_id)
+    result = result_of(access.store, session, wanted)
     check_same(volume, result)
     bands = default_bands()
     versions = session.scalars(
