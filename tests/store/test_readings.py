@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import weakref
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +19,9 @@ from sqlalchemy import event, select
 from sarcoscope.store import agreement
 from sarcoscope.store.readings import MOST_READINGS
 from sarcoscope.store.store import Store
-from sarcoscope.store.tables import ReaderTask, Segmentation, now
-from sarcoscope.store.versions import Labels, labels_of
-from tests.web.read_studies import HIGH, LOW, add_studies, answer_again, disc, plan, read_all
+from sarcoscope.store.tables import ReaderTask, Segmentation, Study, now
+from sarcoscope.store.versions import Labels, labels_of, new_version
+from tests.web.read_studies import HIGH, LOW, add_studies, answer_again, disc, plan, read_all, small_volume
 from tests.web.server import Client, client, running
 
 
@@ -219,6 +222,36 @@ def test_a_new_reading_costs_its_own_study_alone(
     monkeypatch.setattr(agreement, "labels_of", lambda *given: (read.append(1), labels_of(*given))[1])
     found = manager.get(f"/reader-studies/{number}/agreement").json()
     assert (len(read), found["between"][0]["pairs"][0]["studies"]) == (2, 3)
+
+
+def test_an_export_is_never_whole_in_memory(store: Store, url: str, tmp_path: Path) -> None:
+    shape = (24, 128, 128)
+    studies = add_studies(store, 6, shape)
+    manager = client(url, "manager")
+    number = plan(manager, studies, repeat_days=0)["id"]
+    read_all(store, number)
+    rng = np.random.default_rng(1)
+    with store.database.writing() as session:
+        # Masks that cannot be packed: 24 files of 0.15 MB.
+        for mask in session.scalars(select(Segmentation).where(Segmentation.blind)):
+            study = session.get_one(Study, mask.study_id)
+            noise = dict(enumerate(rng.integers(0, 5, shape).astype(np.uint8)))
+            mask.sha256 = new_version(store, small_volume(shape), study, noise, reader="", reason="").sha256
+    manager.get(f"/reader-studies/{number}/agreement")
+    path = tmp_path / "export.zip"
+    tracemalloc.start()
+    with manager.stream("GET", f"/reader-studies/{number}/export.zip") as answer, path.open("wb") as out:
+        assert answer.status_code == 200
+        for block in answer.iter_bytes(64 * 1024):
+            out.write(block)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert int(answer.headers["Content-Length"]) == path.stat().st_size > 3_000_000
+    assert most < 2_000_000
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        assert len(archive.namelist()) == 2 + 24
+    assert list((store.data / "work").iterdir()) == []
 
 
 def test_a_reader_study_has_an_upper_bound(store: Store, url: str) -> None:

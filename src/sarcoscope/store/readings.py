@@ -172,6 +172,17 @@ def named_tasks(session: Session, number: int, *, study: int | None = None) -> l
     return [NamedTask(*row) for row in rows]
 
 
+def masks_of(session: Session, number: int) -> dict[int, str]:
+    """Every finished reading of a reader study -> SHA-256 of the file of its mask."""
+    rows = session.execute(
+        select(ReaderTask.id, Segmentation.sha256)
+        .join(Segmentation, Segmentation.id == ReaderTask.segmentation_id)
+        .where(ReaderTask.reader_study_id == number)
+        .order_by(ReaderTask.position, ReaderTask.id)
+    )
+    return {task: sha for task, sha in rows}
+
+
 def own_task(session: Session, user: User, number: int, *, lock: bool = False) -> ReaderTask:
     """A reading of the user's that is not over.
 

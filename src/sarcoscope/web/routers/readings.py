@@ -5,19 +5,28 @@ from __future__ import annotations
 import csv
 import io
 import json
+import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import IO, Annotated, Any, Final, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from sarcoscope.anatomy.levels import LEVELS
-from sarcoscope.errors import AccessError, ConflictError, InputError, NotFoundError
+from sarcoscope.errors import (
+    AccessError,
+    ConflictError,
+    InputError,
+    NotFoundError,
+    SarcoscopeError,
+    StorageError,
+)
 from sarcoscope.imaging.volume import Volume
 from sarcoscope.jobs.study_job import queue_study
 from sarcoscope.store.agreement import agreement_of
@@ -26,6 +35,7 @@ from sarcoscope.store.readings import (
     check_open,
     check_size,
     left_of,
+    masks_of,
     model_answer,
     named_tasks,
     next_task,
@@ -38,6 +48,7 @@ from sarcoscope.store.readings import (
     task_draft,
 )
 from sarcoscope.store.results import result_of
+from sarcoscope.store.store import Store
 from sarcoscope.store.tables import (
     Analysis,
     Centre,
@@ -85,6 +96,7 @@ _BINARY: dict[str, Any] = {
 _RAW: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": {}}}}
 _ZIP: dict[int | str, dict[str, Any]] = {200: {"content": {"application/zip": {}}}}
 _Rating = Annotated[int, Field(ge=1, le=5)]
+_BLOCK: Final = 256 * 1024
 _RowNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
@@ -330,21 +342,14 @@ def freeze(number: Number, access: AccessDep) -> None:
 def export_reader_study(number: Number, access: AccessDep) -> Response:
     """Readings as CSV, agreement as JSON, every mask as NIfTI (role manager)."""
     store = access.store
-    tasks = list_tasks(number, access)
     with store.database.reading() as session:
         study = _reader_study(session, access, number, "manager")
-        out = io.BytesIO()
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("readings.csv", _csv(tasks))
-            said = json.dumps(
-                agreement_of(session, store, study), indent=1, ensure_ascii=False, allow_nan=False
-            )
-            archive.writestr("agreement.json", said)
-            for task in tasks:
-                if task.version is not None:
-                    mask = session.get_one(Segmentation, task.version)
-                    archive.writestr(f"masks/{task.id}.nii.gz", store.files.read(mask.sha256))
+        _seen(session, access, number)
+        named = named_tasks(session, number)
+        said = json.dumps(agreement_of(session, store, study), indent=1, ensure_ascii=False, allow_nan=False)
+        masks = masks_of(session, number)
         ids = study.project_id, study.centre_id
+    out = _archive(store, _csv([_task_entry(t) for t in named]), said, masks)
     with store.database.writing() as session:
         access.audit(
             session,
@@ -353,8 +358,40 @@ def export_reader_study(number: Number, access: AccessDep) -> Response:
             project_id=ids[0],
             centre_id=ids[1],
         )
-    headers = {"Content-Disposition": f'attachment; filename="reader-study-{number}.zip"'}
-    return Response(out.getvalue(), media_type="application/zip", headers=headers)
+    headers = {
+        "Content-Disposition": f'attachment; filename="reader-study-{number}.zip"',
+        "Content-Length": str(out.seek(0, io.SEEK_END)),
+    }
+    return StreamingResponse(_blocks(out), media_type="application/zip", headers=headers)
+
+
+def _archive(store: Store, table: str, said: str, masks: Mapping[int, str]) -> IO[bytes]:
+    """The zip of a reader study, in a file that is gone when it is closed.
+
+    Raises:
+        StorageError: the disk is full.
+    """
+    out = tempfile.TemporaryFile(dir=store.data / "work")  # noqa: SIM115 - closed when it was sent
+    try:
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("readings.csv", table)
+            archive.writestr("agreement.json", said)
+            for task, sha in masks.items():
+                archive.writestr(f"masks/{task}.nii.gz", store.files.read(sha), zipfile.ZIP_STORED)
+    except OSError as error:
+        out.close()
+        raise StorageError(f"The export could not be written: {error.strerror}.") from error
+    except SarcoscopeError:
+        out.close()
+        raise
+    return out
+
+
+def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
+    with stream:
+        stream.seek(0)
+        while block := stream.read(_BLOCK):
+            yield block
 
 
 def _csv(tasks: Sequence[TaskEntry]) -> str:
