@@ -254,6 +254,24 @@ def test_an_export_is_never_whole_in_memory(store: Store, url: str, tmp_path: Pa
     assert list((store.data / "work").iterdir()) == []
 
 
+def test_a_reading_is_not_adopted_over_a_version_that_was_not_seen(store: Store, url: str) -> None:
+    (number,) = add_studies(store, 1)
+    manager = client(url, "manager")
+    read_all(store, plan(manager, [number], readers=["annotator", "reviewer"])["id"])
+    one, two = (t["id"] for t in manager.get("/reader-studies/1/tasks").json())
+    seen = manager.get(f"/studies/{number}/viewer").json()["shown"]
+    restored = manager.post(f"/studies/{number}/masks/{seen}/restore", json={"reason": "back", "base": seen})
+    newer = restored.json()["id"]
+    given = {"approve": True, "adopt": True, "base": seen}
+    answer = manager.post(f"/readings/{one}/verdict", json=given)
+    assert (answer.status_code, answer.json()["newer"]) == (409, newer)
+    assert "manager saved another version" in answer.json()["detail"]
+    assert [t["verdict"] for t in manager.get("/reader-studies/1/tasks").json()] == ["", ""]
+    assert manager.get(f"/studies/{number}").json()["row"]["review"] == "open"
+    assert manager.post(f"/readings/{one}/verdict", json={**given, "base": newer}).status_code == 204
+    assert manager.post(f"/readings/{two}/verdict", json={"approve": True, "adopt": True}).status_code == 204
+
+
 def test_a_reader_study_has_an_upper_bound(store: Store, url: str) -> None:
     given = {
         "project": "liver", "centre": "here", "title": "Too many", "arms": ["scratch", "assisted", "edit"],

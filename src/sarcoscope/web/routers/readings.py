@@ -64,6 +64,7 @@ from sarcoscope.store.tables import (
     now,
 )
 from sarcoscope.store.versions import (
+    check_base,
     checked_labels,
     draft_labels,
     labels_of,
@@ -179,6 +180,9 @@ class Verdict(BaseModel):
     approve: bool
     comment: Annotated[str, Field(max_length=500)] = ""
     adopt: bool = Field(False, description="This reading becomes the study's result.")
+    base: _RowNumber | None = Field(
+        None, description="The version that counted when it was judged, for an adoption; null: not checked."
+    )
 
 
 def _reader_study(session: Session, access: Access, number: int, role: str) -> ReaderStudy:
@@ -585,7 +589,10 @@ def reading_mask(number: Number, access: AccessDep) -> Response:
 
 @router.post("/readings/{number}/verdict", status_code=204)
 def judge_reading(number: Number, given: Verdict, access: AccessDep) -> None:
-    """Approve or reject a reading with a comment, or make it the study's result (role reviewer)."""
+    """Approve or reject a reading with a comment, or make it the study's result (role reviewer).
+
+    Answers 409 when it shall be adopted and somebody saved another version of the mask since ``base``.
+    """
     with access.store.database.writing() as session:
         task = session.get(ReaderTask, number, with_for_update=True)
         if task is None:
@@ -602,6 +609,8 @@ def judge_reading(number: Number, given: Verdict, access: AccessDep) -> None:
         task.verdict = "approved" if given.approve else "rejected"
         task.verdict_by, task.verdict_comment = access.user.name, given.comment
         if given.approve and given.adopt:
+            if given.base is not None:
+                check_base(session, study, given.base)
             study.review, study.review_reason = "accepted", given.comment[:200]
             _adopt(session, access, study, reader_study, task)
         access.audit(session, "judge_reading", study, task=number, verdict=task.verdict, adopted=given.adopt)
