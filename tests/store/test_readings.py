@@ -19,7 +19,7 @@ from sqlalchemy import event, select
 from sarcoscope.store import agreement
 from sarcoscope.store.readings import MOST_READINGS
 from sarcoscope.store.store import Store
-from sarcoscope.store.tables import ReaderTask, Segmentation, Study, now
+from sarcoscope.store.tables import Draft, ReaderTask, Segmentation, Study, now
 from sarcoscope.store.versions import Labels, labels_of, new_version
 from tests.web.read_studies import HIGH, LOW, add_studies, answer_again, disc, plan, read_all, small_volume
 from tests.web.server import Client, client, running
@@ -270,6 +270,40 @@ def test_a_reading_is_not_adopted_over_a_version_that_was_not_seen(store: Store,
     assert manager.get(f"/studies/{number}").json()["row"]["review"] == "open"
     assert manager.post(f"/readings/{one}/verdict", json={**given, "base": newer}).status_code == 204
     assert manager.post(f"/readings/{two}/verdict", json={"approve": True, "adopt": True}).status_code == 204
+
+
+def test_a_manager_withdraws_a_reading(store: Store, url: str) -> None:
+    studies = add_studies(store, 2)
+    manager, reader = client(url, "manager"), client(url, "annotator")
+    number = plan(manager, studies, repeat_days=0)["id"]
+    task = reader.get("/readings/next").json()["task"]
+    answer = reader.put(f"/readings/{task}/draft/{LOW}", content=disc((32, 32), 5).tobytes())
+    assert answer.status_code == 200, answer.text
+    assert client(url, "reviewer").delete(f"/readings/{task}").status_code == 403
+    assert client(url, "stranger").delete(f"/readings/{task}").status_code == 404
+    assert manager.delete(f"/readings/{task}").status_code == 204
+    for path in ("viewer", "start", "draft"):
+        assert reader.get(f"/readings/{task}/{path}").status_code == 404
+    assert finished(reader, task).status_code == 404
+    assert manager.delete(f"/readings/{task}").status_code == 404
+    (entry,) = manager.get("/reader-studies").json()
+    # With its repeat, which would have nothing to be compared with.
+    assert (entry["tasks"], entry["by_reader"]) == (6, {"annotator": [0, 2], "reviewer": [0, 4]})
+    said = reader.get("/readings/next").json()
+    assert (said["task"] != task, said["left"]) == (True, 2)
+    (row,) = [a for a in manager.get("/audit").json() if a["action"] == "withdraw_reading"]
+    assert (row["details"]["reader"], row["details"]["readings"][0]) == ("annotator", task)
+    with store.database.reading() as session:
+        assert session.scalars(select(Draft)).all() == []
+    read_all(store, number)
+    found = manager.get(f"/reader-studies/{number}/agreement").json()
+    assert [p["studies"] for p in found["between"][0]["pairs"]] == [1]
+    done = manager.get(f"/reader-studies/{number}/tasks").json()[0]["id"]
+    assert manager.delete(f"/readings/{done}").status_code == 409
+    later = plan(manager, studies)["id"]
+    manager.post(f"/reader-studies/{later}/freeze")
+    frozen = manager.get(f"/reader-studies/{later}/tasks").json()[0]["id"]
+    assert manager.delete(f"/readings/{frozen}").status_code == 422
 
 
 def test_a_reader_study_has_an_upper_bound(store: Store, url: str) -> None:

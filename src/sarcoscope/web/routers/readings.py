@@ -46,6 +46,7 @@ from sarcoscope.store.readings import (
     start_labels,
     subject_of,
     task_draft,
+    withdraw,
 )
 from sarcoscope.store.results import result_of
 from sarcoscope.store.store import Store
@@ -585,6 +586,22 @@ def reading_mask(number: Number, access: AccessDep) -> Response:
         if mask is None:
             raise NotFoundError("The reading is not finished.")
         return packed(labels_of(access.store, mask))
+
+
+@router.delete("/readings/{number}", status_code=204)
+def withdraw_reading(number: Number, access: AccessDep) -> None:
+    """Take a reading that is not finished, with its draft and its repeat, out of its study (role manager)."""
+    with access.store.database.writing() as session:
+        task = session.get(ReaderTask, number, with_for_update=True)
+        if task is None:
+            raise NotFoundError("There is no such reading.")
+        reader_study = _reader_study(session, access, task.reader_study_id, "manager")
+        check_open(reader_study)
+        study, reader = session.get_one(Study, task.study_id), session.get_one(User, task.user_id).name
+        gone = withdraw(session, task)
+        access.audit(
+            session, "withdraw_reading", study, reader_study=reader_study.id, reader=reader, readings=gone
+        )
 
 
 @router.post("/readings/{number}/verdict", status_code=204)
