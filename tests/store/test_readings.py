@@ -306,6 +306,48 @@ def test_a_manager_withdraws_a_reading(store: Store, url: str) -> None:
     assert manager.delete(f"/readings/{frozen}").status_code == 422
 
 
+def test_readings_of_a_study_side_by_side(store: Store, url: str) -> None:
+    studies = add_studies(store, 2)
+    manager = client(url, "manager")
+    number = plan(manager, studies, readers=["annotator", "reviewer", "administrator"])["id"]
+    path = f"/reader-studies/{number}/studies/{studies[0]}/readings"
+    assert client(url, "reviewer").get(path).status_code == 403
+    assert client(url, "annotator").get(path).status_code == 403
+    assert client(url, "stranger").get(path).status_code == 404
+    assert manager.get(f"/reader-studies/{number}/studies/{studies[1] + 1}/readings").status_code == 404
+    assert manager.get(path).json() == {"readings": [], "pairs": []}
+    read_all(store, number)
+    found = client(url, "reviewer").get(path).json()
+    every = manager.get(f"/reader-studies/{number}/tasks").json()
+    assert found["readings"] == [t for t in every if t["study"] == studies[0]]
+    by_number = {t["id"]: t for t in found["readings"]}
+    masks = {}
+    for task in by_number:
+        answer = manager.get(f"/readings/{task}/mask")
+        indices = [int(i) for i in answer.headers["X-Slices"].split(",")]
+        masks[task] = dict(
+            zip(indices, np.frombuffer(answer.content, np.uint8).reshape(-1, 32, 32), strict=True)
+        )
+    assert len(found["pairs"]) == 3
+    for pair in found["pairs"]:
+        one, other = pair["one"], pair["other"]
+        common = sorted({*masks[one]} & {*masks[other]})
+        a, b = (np.stack([masks[t][i] for i in common]) for t in (one, other))
+        assert pair["common"] == len(common)
+        differ = {i: int((masks[one][i] != masks[other][i]).sum()) for i in common}
+        assert {s["index"]: s["pixels"] for s in pair["slices"]} == {i: n for i, n in differ.items() if n}
+        pixels = [s["pixels"] for s in pair["slices"]]
+        assert pixels == sorted(pixels, reverse=True)
+        muscle, mine, theirs = pair["tissues"][0], a == 1, b == 1
+        assert muscle["dice"] == pytest.approx(
+            2 * (mine & theirs).sum() / (mine.sum() + theirs.sum()), abs=5e-5
+        )
+        assert muscle["area_cm2"] == pytest.approx(mine.sum() / len(common) / 100, abs=5e-4)
+        assert muscle["other_cm2"] == pytest.approx(theirs.sum() / len(common) / 100, abs=5e-4)
+        apart = abs(by_number[one]["index_low"] - by_number[other]["index_low"])
+        assert (pair["level_slices"], pair["level_mm"]) == (apart, 5.0 * apart)
+
+
 def test_a_reader_study_has_an_upper_bound(store: Store, url: str) -> None:
     given = {
         "project": "liver", "centre": "here", "title": "Too many", "arms": ["scratch", "assisted", "edit"],

@@ -9,6 +9,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import combinations
 from typing import IO, Annotated, Any, Final, Literal
 
 from anyio import to_thread
@@ -27,9 +28,9 @@ from sarcoscope.errors import (
     SarcoscopeError,
     StorageError,
 )
-from sarcoscope.imaging.volume import Volume
+from sarcoscope.imaging.volume import Geometry, Volume
 from sarcoscope.jobs.study_job import queue_study
-from sarcoscope.store.agreement import agreement_of
+from sarcoscope.store.agreement import agreement_of, reading_of
 from sarcoscope.store.readings import (
     NamedTask,
     check_open,
@@ -72,8 +73,17 @@ from sarcoscope.store.versions import (
     new_version,
     put_slice,
 )
+from sarcoscope.validation.overlap import mask_difference
+from sarcoscope.validation.readers import Reading, common_slices, ends_apart
 from sarcoscope.web.access import RANK, Access, AccessDep, Number
-from sarcoscope.web.routers.corrections import Numbers, SliceIndex, labels_body, measured_slice
+from sarcoscope.web.routers.corrections import (
+    Numbers,
+    SliceIndex,
+    TissueDifference,
+    labels_body,
+    measured_slice,
+    tissue_differences,
+)
 from sarcoscope.web.routers.viewer import (
     Count,
     Index,
@@ -99,6 +109,7 @@ _RAW: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-st
 _ZIP: dict[int | str, dict[str, Any]] = {200: {"content": {"application/zip": {}}}}
 _Rating = Annotated[int, Field(ge=1, le=5)]
 _BLOCK: Final = 256 * 1024
+_MOST_DIFFERING: Final = 20
 _RowNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
@@ -153,6 +164,32 @@ class TaskEntry(BaseModel):
     verdict_by: str
     verdict_comment: str
     version: int | None
+
+
+class SliceDifference(BaseModel):
+    """A slice that two readings drew."""
+
+    index: int
+    pixels: int = Field(description="Pixels that differ.")
+
+
+class ReadingPair(BaseModel):
+    """Two finished readings of a study, compared on the slices that both drew."""
+
+    one: int
+    other: int
+    common: int = Field(description="Slices that both drew.")
+    tissues: list[TissueDifference]
+    slices: list[SliceDifference] = Field(description="Where they differ most, the most first; at most 20.")
+    level_slices: float = Field(description="Mean distance of the two ends of the level.")
+    level_mm: float
+
+
+class StudyReadings(BaseModel):
+    """The finished readings of one study, and every two of them compared."""
+
+    readings: list[TaskEntry]
+    pairs: list[ReadingPair]
 
 
 class NextReading(BaseModel):
@@ -321,6 +358,40 @@ def _seen(session: Session, access: Access, number: int) -> ReaderStudy:
     if session.scalar(mine) is not None:
         raise AccessError("You still read in this study: its readings are shown when you have finished.")
     return study
+
+
+@router.get("/reader-studies/{number}/studies/{study}/readings")
+def study_readings(number: Number, study: Number, access: AccessDep) -> StudyReadings:
+    """The finished readings of a study side by side (role reviewer, as for every reading)."""
+    store = access.store
+    with store.database.reading() as session:
+        _seen(session, access, number)
+        named = named_tasks(session, number, study=study)
+        if not named:
+            raise NotFoundError("The reader study has no such study.")
+        found = [n for n in named if n.task.finished is not None]
+        geometry = read_volume(session, store, named[0].task).geometry
+        readings = [(n.task.id, reading_of(session, store, n)) for n in found]
+        return StudyReadings(
+            readings=[_task_entry(n) for n in found],
+            pairs=[_reading_pair(a, b, geometry) for a, b in combinations(readings, 2)],
+        )
+
+
+def _reading_pair(a: tuple[int, Reading], b: tuple[int, Reading], geometry: Geometry) -> ReadingPair:
+    one, other = a[1], b[1]
+    found = mask_difference(one.labels, other.labels, common_slices(one, other))
+    slices, mm = ends_apart(one, other, geometry.slice_offsets_mm)
+    most = sorted(((n, i) for i, n in found.pixels.items() if n), key=lambda x: (-x[0], x[1]))
+    return ReadingPair(
+        one=a[0],
+        other=b[0],
+        common=len(found.pixels),
+        tissues=tissue_differences(found, geometry.pixel_area_mm2 / 100.0),
+        slices=[SliceDifference(index=i, pixels=n) for n, i in most[:_MOST_DIFFERING]],
+        level_slices=slices,
+        level_mm=round(mm, 3),
+    )
 
 
 @router.get("/reader-studies/{number}/agreement")
