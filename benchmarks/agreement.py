@@ -1,11 +1,10 @@
-"""Agreement of a large reader study: ``python -m benchmarks.agreement [STUDIES]``. Prints two lines.
+"""Agreement of a large reader study: ``python -m benchmarks.agreement [STUDIES [SLICES]]``. Prints a table.
 
-Four readers draw 12 slices of 512 x 512 of every study (volumes of 60 slices): discs whose sizes differ.
+Four readers draw 12 slices of 512 x 512 of every study (volumes of SLICES): discs whose sizes differ.
 """
 
 from __future__ import annotations
 
-import resource
 import sys
 import tempfile
 import time
@@ -23,7 +22,7 @@ from sarcoscope.store.store import Store
 from sarcoscope.store.tables import ARMS, Centre, Project, ReaderStudy, ReaderTask, Study, User, now
 from sarcoscope.store.versions import new_version
 
-SHAPE: Final = (60, 512, 512)
+SIZE: Final = (512, 512)
 DRAWN: Final = 12
 READERS: Final = ("annotator", "reviewer", "manager", "administrator")
 
@@ -31,25 +30,31 @@ READERS: Final = ("annotator", "reviewer", "manager", "administrator")
 def main() -> None:
     """Print how long the first and the second request take, and the memory."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    shape = (int(sys.argv[2]) if len(sys.argv) > 2 else 60, *SIZE)
     with tempfile.TemporaryDirectory() as folder:
         store = Store.open(Path(folder) / "data")
         add_users(store)
-        number = _read(store, add_studies(store, count, SHAPE))
-        before = _peak_mb()
-        print(f"{count} studies x {len(READERS)} readers; memory before: {before:.0f} MB at most")
+        number = _read(store, add_studies(store, count, shape), shape)
+        print(f"{count} studies of {shape[0]} slices x {len(READERS)} readers")
         for name in ("first", "second"):
-            begin = time.perf_counter()
+            Path("/proc/self/clear_refs").write_text("5")
+            before, begin = _memory_mb("VmRSS"), time.perf_counter()
             with store.database.reading() as session:
                 agreement_of(session, store, session.get_one(ReaderStudy, number))
-            print(f"{name:7} {time.perf_counter() - begin:8.2f} s {_peak_mb():8.0f} MB at most")
+            took = time.perf_counter() - begin
+            print(
+                f"{name:7} {took:8.2f} s, {before:.0f} MB before, at most {_memory_mb('VmHWM'):.0f} MB",
+                flush=True,
+            )
         store.close()
 
 
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _memory_mb(name: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
-def _read(store: Store, studies: list[int]) -> int:
+def _read(store: Store, studies: list[int], shape: tuple[int, int, int]) -> int:
     """Plan a reader study and finish every reading."""
     with store.database.writing() as session:
         users = session.scalars(select(User.id).where(User.name.in_(READERS))).all()
@@ -60,11 +65,11 @@ def _read(store: Store, studies: list[int]) -> int:
         plan(session, study, subjects, users, study.arms)
         number = study.id
         tasks = session.scalars(select(ReaderTask.id)).all()
-    rng, volume = np.random.default_rng(1), small_volume(SHAPE)
+    rng, volume = np.random.default_rng(1), small_volume(shape)
     for task in tasks:
         with store.database.writing() as session:
             row = session.get_one(ReaderTask, task)
-            low = int(rng.integers(20, 22))
+            low = (shape[0] - DRAWN) // 2
             labels = {i: _plane(rng) for i in range(low, low + DRAWN)}
             of = session.get_one(Study, row.study_id)
             mask = new_version(store, volume, of, labels, reader="", reason="", user_id=row.user_id)
@@ -79,9 +84,9 @@ def _read(store: Store, studies: list[int]) -> int:
 def _plane(rng: np.random.Generator) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
     """Subcutaneous fat around muscle around visceral fat; borders differ by some pixels."""
     sat, muscle, vat = (rng.uniform(r - 3, r + 3) for r in (220, 180, 120))
-    plane = disc(SHAPE[1:], sat, 2)
+    plane = disc(SIZE, sat, 2)
     for radius, label in ((muscle, 1), (vat, 3), (8, 4)):
-        plane[disc(SHAPE[1:], radius) > 0] = label
+        plane[disc(SIZE, radius) > 0] = label
     return plane
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import weakref
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +19,9 @@ from sqlalchemy import event, select
 from sarcoscope.store import agreement
 from sarcoscope.store.readings import MOST_READINGS
 from sarcoscope.store.store import Store
-from sarcoscope.store.tables import ReaderTask, Segmentation, now
-from sarcoscope.store.versions import Labels, labels_of
-from tests.web.read_studies import HIGH, LOW, add_studies, answer_again, disc, plan, read_all
+from sarcoscope.store.tables import Draft, ReaderTask, Segmentation, Study, now
+from sarcoscope.store.versions import Labels, labels_of, new_version
+from tests.web.read_studies import HIGH, LOW, add_studies, answer_again, disc, plan, read_all, small_volume
 from tests.web.server import Client, client, running
 
 
@@ -219,6 +222,130 @@ def test_a_new_reading_costs_its_own_study_alone(
     monkeypatch.setattr(agreement, "labels_of", lambda *given: (read.append(1), labels_of(*given))[1])
     found = manager.get(f"/reader-studies/{number}/agreement").json()
     assert (len(read), found["between"][0]["pairs"][0]["studies"]) == (2, 3)
+
+
+def test_an_export_is_never_whole_in_memory(store: Store, url: str, tmp_path: Path) -> None:
+    shape = (24, 128, 128)
+    studies = add_studies(store, 6, shape)
+    manager = client(url, "manager")
+    number = plan(manager, studies, repeat_days=0)["id"]
+    read_all(store, number)
+    rng = np.random.default_rng(1)
+    with store.database.writing() as session:
+        # Masks that cannot be packed: 24 files of 0.15 MB.
+        for mask in session.scalars(select(Segmentation).where(Segmentation.blind)):
+            study = session.get_one(Study, mask.study_id)
+            noise = dict(enumerate(rng.integers(0, 5, shape).astype(np.uint8)))
+            mask.sha256 = new_version(store, small_volume(shape), study, noise, reader="", reason="").sha256
+    manager.get(f"/reader-studies/{number}/agreement")
+    path = tmp_path / "export.zip"
+    tracemalloc.start()
+    with manager.stream("GET", f"/reader-studies/{number}/export.zip") as answer, path.open("wb") as out:
+        assert answer.status_code == 200
+        for block in answer.iter_bytes(64 * 1024):
+            out.write(block)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert int(answer.headers["Content-Length"]) == path.stat().st_size > 3_000_000
+    assert most < 2_000_000
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        assert len(archive.namelist()) == 2 + 24
+    assert list((store.data / "work").iterdir()) == []
+
+
+def test_a_reading_is_not_adopted_over_a_version_that_was_not_seen(store: Store, url: str) -> None:
+    (number,) = add_studies(store, 1)
+    manager = client(url, "manager")
+    read_all(store, plan(manager, [number], readers=["annotator", "reviewer"])["id"])
+    one, two = (t["id"] for t in manager.get("/reader-studies/1/tasks").json())
+    seen = manager.get(f"/studies/{number}/viewer").json()["shown"]
+    restored = manager.post(f"/studies/{number}/masks/{seen}/restore", json={"reason": "back", "base": seen})
+    newer = restored.json()["id"]
+    given = {"approve": True, "adopt": True, "base": seen}
+    answer = manager.post(f"/readings/{one}/verdict", json=given)
+    assert (answer.status_code, answer.json()["newer"]) == (409, newer)
+    assert "manager saved another version" in answer.json()["detail"]
+    assert [t["verdict"] for t in manager.get("/reader-studies/1/tasks").json()] == ["", ""]
+    assert manager.get(f"/studies/{number}").json()["row"]["review"] == "open"
+    assert manager.post(f"/readings/{one}/verdict", json={**given, "base": newer}).status_code == 204
+    assert manager.post(f"/readings/{two}/verdict", json={"approve": True, "adopt": True}).status_code == 204
+
+
+def test_a_manager_withdraws_a_reading(store: Store, url: str) -> None:
+    studies = add_studies(store, 2)
+    manager, reader = client(url, "manager"), client(url, "annotator")
+    number = plan(manager, studies, repeat_days=0)["id"]
+    task = reader.get("/readings/next").json()["task"]
+    answer = reader.put(f"/readings/{task}/draft/{LOW}", content=disc((32, 32), 5).tobytes())
+    assert answer.status_code == 200, answer.text
+    assert client(url, "reviewer").delete(f"/readings/{task}").status_code == 403
+    assert client(url, "stranger").delete(f"/readings/{task}").status_code == 404
+    assert manager.delete(f"/readings/{task}").status_code == 204
+    for path in ("viewer", "start", "draft"):
+        assert reader.get(f"/readings/{task}/{path}").status_code == 404
+    assert finished(reader, task).status_code == 404
+    assert manager.delete(f"/readings/{task}").status_code == 404
+    (entry,) = manager.get("/reader-studies").json()
+    # With its repeat, which would have nothing to be compared with.
+    assert (entry["tasks"], entry["by_reader"]) == (6, {"annotator": [0, 2], "reviewer": [0, 4]})
+    said = reader.get("/readings/next").json()
+    assert (said["task"] != task, said["left"]) == (True, 2)
+    (row,) = [a for a in manager.get("/audit").json() if a["action"] == "withdraw_reading"]
+    assert (row["details"]["reader"], row["details"]["readings"][0]) == ("annotator", task)
+    with store.database.reading() as session:
+        assert session.scalars(select(Draft)).all() == []
+    read_all(store, number)
+    found = manager.get(f"/reader-studies/{number}/agreement").json()
+    assert [p["studies"] for p in found["between"][0]["pairs"]] == [1]
+    done = manager.get(f"/reader-studies/{number}/tasks").json()[0]["id"]
+    assert manager.delete(f"/readings/{done}").status_code == 409
+    later = plan(manager, studies)["id"]
+    manager.post(f"/reader-studies/{later}/freeze")
+    frozen = manager.get(f"/reader-studies/{later}/tasks").json()[0]["id"]
+    assert manager.delete(f"/readings/{frozen}").status_code == 422
+
+
+def test_readings_of_a_study_side_by_side(store: Store, url: str) -> None:
+    studies = add_studies(store, 2)
+    manager = client(url, "manager")
+    number = plan(manager, studies, readers=["annotator", "reviewer", "administrator"])["id"]
+    path = f"/reader-studies/{number}/studies/{studies[0]}/readings"
+    assert client(url, "reviewer").get(path).status_code == 403
+    assert client(url, "annotator").get(path).status_code == 403
+    assert client(url, "stranger").get(path).status_code == 404
+    assert manager.get(f"/reader-studies/{number}/studies/{studies[1] + 1}/readings").status_code == 404
+    assert manager.get(path).json() == {"readings": [], "pairs": []}
+    read_all(store, number)
+    found = client(url, "reviewer").get(path).json()
+    every = manager.get(f"/reader-studies/{number}/tasks").json()
+    assert found["readings"] == [t for t in every if t["study"] == studies[0]]
+    by_number = {t["id"]: t for t in found["readings"]}
+    masks = {}
+    for task in by_number:
+        answer = manager.get(f"/readings/{task}/mask")
+        indices = [int(i) for i in answer.headers["X-Slices"].split(",")]
+        masks[task] = dict(
+            zip(indices, np.frombuffer(answer.content, np.uint8).reshape(-1, 32, 32), strict=True)
+        )
+    assert len(found["pairs"]) == 3
+    for pair in found["pairs"]:
+        one, other = pair["one"], pair["other"]
+        common = sorted({*masks[one]} & {*masks[other]})
+        a, b = (np.stack([masks[t][i] for i in common]) for t in (one, other))
+        assert pair["common"] == len(common)
+        differ = {i: int((masks[one][i] != masks[other][i]).sum()) for i in common}
+        assert {s["index"]: s["pixels"] for s in pair["slices"]} == {i: n for i, n in differ.items() if n}
+        pixels = [s["pixels"] for s in pair["slices"]]
+        assert pixels == sorted(pixels, reverse=True)
+        muscle, mine, theirs = pair["tissues"][0], a == 1, b == 1
+        assert muscle["dice"] == pytest.approx(
+            2 * (mine & theirs).sum() / (mine.sum() + theirs.sum()), abs=5e-5
+        )
+        assert muscle["area_cm2"] == pytest.approx(mine.sum() / len(common) / 100, abs=5e-4)
+        assert muscle["other_cm2"] == pytest.approx(theirs.sum() / len(common) / 100, abs=5e-4)
+        apart = abs(by_number[one]["index_low"] - by_number[other]["index_low"])
+        assert (pair["level_slices"], pair["level_mm"]) == (apart, 5.0 * apart)
 
 
 def test_a_reader_study_has_an_upper_bound(store: Store, url: str) -> None:

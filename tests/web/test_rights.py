@@ -94,7 +94,9 @@ TABLE = [
         (method, f"/reader-studies/99999/{what}", None, (401, *(404,) * 8))
         for method, what in (("GET", "tasks"), ("GET", "agreement"), ("POST", "freeze"), ("GET", "export.zip"))
     ),
+    ("GET", "/reader-studies/99999/studies/1/readings", None, (401, *(404,) * 8)),
     ("GET", "/readings/next", None, (401, *(200,) * 8)),
+    ("DELETE", "/readings/99999", None, (401, *(404,) * 8)),
     *(
         (method, f"/readings/99999/{what}", body, (401, *(404,) * 8))
         for method, what, body in (

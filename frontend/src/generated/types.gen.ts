@@ -1378,6 +1378,48 @@ export type ReadingInfo = {
 };
 
 /**
+ * ReadingPair
+ *
+ * Two finished readings of a study, compared on the slices that both drew.
+ */
+export type ReadingPair = {
+    /**
+     * One
+     */
+    one: number;
+    /**
+     * Other
+     */
+    other: number;
+    /**
+     * Common
+     *
+     * Slices that both drew.
+     */
+    common: number;
+    /**
+     * Tissues
+     */
+    tissues: Array<TissueDifference>;
+    /**
+     * Slices
+     *
+     * Where they differ most, the most first; at most 20.
+     */
+    slices: Array<SliceDifference>;
+    /**
+     * Level Slices
+     *
+     * Mean distance of the two ends of the level.
+     */
+    level_slices: number;
+    /**
+     * Level Mm
+     */
+    level_mm: number;
+};
+
+/**
  * ReferenceEntry
  *
  * A reference set.
@@ -1679,6 +1721,24 @@ export type SeriesEntry = {
 };
 
 /**
+ * SliceDifference
+ *
+ * A slice that two readings drew.
+ */
+export type SliceDifference = {
+    /**
+     * Index
+     */
+    index: number;
+    /**
+     * Pixels
+     *
+     * Pixels that differ.
+     */
+    pixels: number;
+};
+
+/**
  * StatusEntry
  *
  * Where the processing of a study stands.
@@ -1771,6 +1831,34 @@ export type StudyPage = {
     deidentification: {
         [key: string]: unknown;
     };
+};
+
+/**
+ * StudyReadings
+ *
+ * The finished readings of one study, and every two of them compared.
+ */
+export type StudyReadings = {
+    /**
+     * Title
+     */
+    title: string;
+    /**
+     * Level
+     */
+    level: string;
+    /**
+     * Frozen
+     */
+    frozen: boolean;
+    /**
+     * Readings
+     */
+    readings: Array<TaskEntry>;
+    /**
+     * Pairs
+     */
+    pairs: Array<ReadingPair>;
 };
 
 /**
@@ -1904,7 +1992,7 @@ export type TissueDifference = {
     /**
      * Area Cm2
      *
-     * Mean over the slices of either version.
+     * Mean over the compared slices.
      */
     area_cm2: number;
     /**
@@ -2090,6 +2178,12 @@ export type Verdict = {
      * This reading becomes the study's result.
      */
     adopt?: boolean;
+    /**
+     * Base
+     *
+     * The version that counted when it was judged, for an adoption; null: not checked.
+     */
+    base?: number | null;
 };
 
 /**
@@ -5537,6 +5631,62 @@ export type ListTasksResponses = {
 
 export type ListTasksResponse = ListTasksResponses[keyof ListTasksResponses];
 
+export type StudyReadingsData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+        /**
+         * Study
+         */
+        study: number;
+    };
+    query?: never;
+    url: '/api/v1/reader-studies/{number}/studies/{study}/readings';
+};
+
+export type StudyReadingsErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type StudyReadingsResponses = {
+    /**
+     * Successful Response
+     */
+    200: StudyReadings;
+};
+
+export type StudyReadingsResponse = StudyReadingsResponses[keyof StudyReadingsResponses];
+
 export type ShowAgreementData = {
     body?: never;
     path: {
@@ -6224,6 +6374,58 @@ export type ReadingMaskResponses = {
 };
 
 export type ReadingMaskResponse = ReadingMaskResponses[keyof ReadingMaskResponses];
+
+export type WithdrawReadingData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query?: never;
+    url: '/api/v1/readings/{number}';
+};
+
+export type WithdrawReadingErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type WithdrawReadingResponses = {
+    /**
+     * Successful Response
+     */
+    204: void;
+};
+
+export type WithdrawReadingResponse = WithdrawReadingResponses[keyof WithdrawReadingResponses];
 
 export type JudgeReadingData = {
     body: Verdict;

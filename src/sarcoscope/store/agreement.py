@@ -29,6 +29,9 @@ from sarcoscope.validation.readers import Compared, Read, Reading, StudyFigures,
 _FORM: Final = 1
 """Of the kept figures: raise it when they are computed in another way."""
 
+_KEPT_AFTER: Final = 20
+"""Studies."""
+
 
 @dataclass(frozen=True)
 class _Figures:
@@ -104,7 +107,7 @@ def _all_figures(
     session: Session, store: Store, study: ReaderStudy, found: Sequence[NamedTask]
 ) -> dict[int, _Figures]:
     analyses = _analyses(session, study)
-    kept, now = _kept(store, study.id), {}
+    kept, now, fresh = _kept(store, study.id), {}, 0
     by_study: dict[int, list[NamedTask]] = defaultdict(list)
     for named in found:
         by_study[named.task.study_id].append(named)
@@ -116,7 +119,12 @@ def _all_figures(
         entry = kept.get(str(number))
         if entry is None or entry["rests_on"] != rests_on:
             entry = {"rests_on": rests_on, **_computed(session, store, number, analyses[number], tasks)}
+            fresh += 1
         now[str(number)] = entry
+        if fresh == _KEPT_AFTER:
+            # A request that is cut off is not lost.
+            _keep(store, study.id, {**kept, **now})
+            fresh = 0
     if now != kept:
         _keep(store, study.id, now)
     return {int(number): _unpacked(entry) for number, entry in now.items()}

@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from sarcoscope.errors import AccessError, InputError, NotFoundError
+from sarcoscope.errors import AccessError, ConflictError, InputError, NotFoundError
 from sarcoscope.imaging.volume import Volume
 from sarcoscope.store.results import result_of
 from sarcoscope.store.store import Store
@@ -33,6 +33,8 @@ from sarcoscope.store.volumes import open_volume
 
 MOST_READINGS: Final = 20_000
 """Readings of one reader study."""
+_SAME: Final = ("reader_study_id", "study_id", "user_id", "arm")
+"""What a reading and its repeat have in common."""
 
 
 def plan(
@@ -103,9 +105,7 @@ def _turn(session: Session, user: User, studies: Sequence[ReaderStudy]) -> Reade
         for s in studies
         if s.repeat_days is not None
     ]
-    same = (
-        getattr(first, k) == getattr(ReaderTask, k) for k in ("reader_study_id", "study_id", "user_id", "arm")
-    )
+    same = (getattr(first, key) == getattr(ReaderTask, key) for key in _SAME)
     return session.scalar(
         select(ReaderTask)
         .outerjoin(first, and_(*same, first.repeat == 0))
@@ -170,6 +170,17 @@ def named_tasks(session: Session, number: int, *, study: int | None = None) -> l
         .order_by(ReaderTask.position, ReaderTask.id)
     )
     return [NamedTask(*row) for row in rows]
+
+
+def masks_of(session: Session, number: int) -> dict[int, str]:
+    """Every finished reading of a reader study -> SHA-256 of the file of its mask."""
+    rows = session.execute(
+        select(ReaderTask.id, Segmentation.sha256)
+        .join(Segmentation, Segmentation.id == ReaderTask.segmentation_id)
+        .where(ReaderTask.reader_study_id == number)
+        .order_by(ReaderTask.position, ReaderTask.id)
+    )
+    return {task: sha for task, sha in rows}
 
 
 def own_task(session: Session, user: User, number: int, *, lock: bool = False) -> ReaderTask:
@@ -249,6 +260,28 @@ def start_labels(session: Session, store: Store, task: ReaderTask) -> Labels:
 def task_draft(session: Session, task: ReaderTask) -> Draft | None:
     """The work in progress of a reading."""
     return session.scalar(select(Draft).filter_by(task_id=task.id))
+
+
+def withdraw(session: Session, task: ReaderTask) -> list[int]:
+    """Take a reading that is not finished out of its reader study, with its draft and its repeat (which would
+    have nothing to be compared with); returns the numbers of what went (a writing session).
+
+    Raises:
+        ConflictError: it is finished.
+    """
+    if task.finished is not None:
+        raise ConflictError("A finished reading stays: reject it, or leave it as it is.")
+    same = {key: getattr(task, key) for key in _SAME}
+    wanted = select(ReaderTask).filter_by(**same).where(ReaderTask.repeat >= task.repeat).with_for_update()
+    gone = session.scalars(wanted).all()
+    numbers = [t.id for t in gone]
+    for draft in session.scalars(select(Draft).where(Draft.task_id.in_(numbers))):
+        session.delete(draft)
+    session.flush()
+    for one in gone:
+        session.delete(one)
+    session.flush()
+    return numbers
 
 
 def check_open(study: ReaderStudy) -> None:

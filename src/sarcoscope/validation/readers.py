@@ -116,13 +116,16 @@ def measure(reading: Reading, pixel_cm2: float) -> Read:
 
 def compare(x: Reading, y: Reading, heights_mm: NDArray[np.float64]) -> Compared:
     """Two readings of a study, whose slices lie at ``heights_mm`` [z] along the normal."""
-    ends = ((x.low, y.low), (x.high, y.high))
     found = mask_difference(x.labels, y.labels, common_slices(x, y))
-    return Compared(
-        slices=float(np.mean([abs(i - j) for i, j in ends])),
-        mm=float(np.mean([abs(heights_mm[i] - heights_mm[j]) for i, j in ends])),
-        dice=tuple(found.dice(tissue) for tissue in TISSUES),
-    )
+    slices, mm = ends_apart(x, y, heights_mm)
+    return Compared(slices, mm, tuple(found.dice(tissue) for tissue in TISSUES))
+
+
+def ends_apart(x: Reading, y: Reading, heights_mm: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean distance of the two ends of the level, in slices and in mm."""
+    ends = ((x.low, y.low), (x.high, y.high))
+    slices = float(np.mean([abs(i - j) for i, j in ends]))
+    return slices, float(np.mean([abs(heights_mm[i] - heights_mm[j]) for i, j in ends]))
 
 
 def common_slices(x: Reading, y: Reading) -> list[int]:

@@ -39,6 +39,7 @@ from sarcoscope.store.volumes import open_volume
 from sarcoscope.study.again import judge_again, levels_of
 from sarcoscope.study.correct import LevelMove, moved
 from sarcoscope.tissues.tissue_mask import TissueMask
+from sarcoscope.validation.overlap import MaskDifference, mask_difference
 from sarcoscope.web.access import Access, AccessDep, Number
 from sarcoscope.web.problems import TooLargeError
 from sarcoscope.web.routers.viewer import MaskVersion, check_slice, packed, version_entry, version_of
@@ -107,7 +108,7 @@ class TissueDifference(BaseModel):
     """Two versions, one tissue."""
 
     tissue: str
-    area_cm2: float = Field(description="Mean over the slices of either version.")
+    area_cm2: float = Field(description="Mean over the compared slices.")
     other_cm2: float
     dice: float | None
 
@@ -375,30 +376,31 @@ def difference(
         one = labels_of(store, version_of(session, study, version))
         two = labels_of(store, version_of(session, study, other))
         pixel = open_volume(store, session, study).geometry.pixel_area_mm2 / 100.0
-    indices = sorted({*one, *two})
-    nothing = np.zeros_like(next(iter((one or two).values()))) if indices else np.zeros((1, 1), np.uint8)
-    a = np.stack([one.get(i, nothing) for i in indices]) if indices else nothing[None]
-    b = np.stack([two.get(i, nothing) for i in indices]) if indices else nothing[None]
-    changed = a != b
-    tissues = []
-    for tissue in TISSUES:
-        mine, theirs = a == tissue, b == tissue
-        both = int(mine.sum()) + int(theirs.sum())
-        tissues.append(
-            TissueDifference(
-                tissue=tissue_name(tissue),
-                area_cm2=round(float(mine.sum()) * pixel / len(a), 3),
-                other_cm2=round(float(theirs.sum()) * pixel / len(b), 3),
-                dice=round(2.0 * float((mine & theirs).sum()) / both, 4) if both else None,
-            )
-        )
+    found = mask_difference(one, two, sorted({*one, *two}))
     return Difference(
         version=version,
         other=other,
-        slices=[i for i, c in zip(indices, changed, strict=False) if c.any()],
-        pixels=int(changed.sum()),
-        tissues=tissues,
+        slices=[i for i, n in found.pixels.items() if n],
+        pixels=sum(found.pixels.values()),
+        tissues=tissue_differences(found, pixel),
     )
+
+
+def tissue_differences(found: MaskDifference, pixel_cm2: float) -> list[TissueDifference]:
+    """Every tissue of two masks, areas as the mean over the compared slices."""
+    n = max(len(found.pixels), 1)
+    tissues = []
+    for tissue in TISSUES:
+        dice = found.dice(tissue)
+        tissues.append(
+            TissueDifference(
+                tissue=tissue_name(tissue),
+                area_cm2=round(found.one[tissue] * pixel_cm2 / n, 3),
+                other_cm2=round(found.other[tissue] * pixel_cm2 / n, 3),
+                dice=None if dice is None else round(dice, 4),
+            )
+        )
+    return tissues
 
 
 @router.post("/masks/import", status_code=201, openapi_extra=_BINARY)

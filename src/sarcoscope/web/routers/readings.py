@@ -5,27 +5,38 @@ from __future__ import annotations
 import csv
 import io
 import json
+import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from itertools import combinations
+from typing import IO, Annotated, Any, Final, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from sarcoscope.anatomy.levels import LEVELS
-from sarcoscope.errors import AccessError, ConflictError, InputError, NotFoundError
-from sarcoscope.imaging.volume import Volume
+from sarcoscope.errors import (
+    AccessError,
+    ConflictError,
+    InputError,
+    NotFoundError,
+    SarcoscopeError,
+    StorageError,
+)
+from sarcoscope.imaging.volume import Geometry, Volume
 from sarcoscope.jobs.study_job import queue_study
-from sarcoscope.store.agreement import agreement_of
+from sarcoscope.store.agreement import agreement_of, reading_of
 from sarcoscope.store.readings import (
     NamedTask,
     check_open,
     check_size,
     left_of,
+    masks_of,
     model_answer,
     named_tasks,
     next_task,
@@ -36,8 +47,10 @@ from sarcoscope.store.readings import (
     start_labels,
     subject_of,
     task_draft,
+    withdraw,
 )
 from sarcoscope.store.results import result_of
+from sarcoscope.store.store import Store
 from sarcoscope.store.tables import (
     Analysis,
     Centre,
@@ -53,14 +66,24 @@ from sarcoscope.store.tables import (
     now,
 )
 from sarcoscope.store.versions import (
+    check_base,
     checked_labels,
     draft_labels,
     labels_of,
     new_version,
     put_slice,
 )
+from sarcoscope.validation.overlap import mask_difference
+from sarcoscope.validation.readers import Reading, common_slices, ends_apart
 from sarcoscope.web.access import RANK, Access, AccessDep, Number
-from sarcoscope.web.routers.corrections import Numbers, SliceIndex, labels_body, measured_slice
+from sarcoscope.web.routers.corrections import (
+    Numbers,
+    SliceIndex,
+    TissueDifference,
+    labels_body,
+    measured_slice,
+    tissue_differences,
+)
 from sarcoscope.web.routers.viewer import (
     Count,
     Index,
@@ -85,6 +108,8 @@ _BINARY: dict[str, Any] = {
 _RAW: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": {}}}}
 _ZIP: dict[int | str, dict[str, Any]] = {200: {"content": {"application/zip": {}}}}
 _Rating = Annotated[int, Field(ge=1, le=5)]
+_BLOCK: Final = 256 * 1024
+_MOST_DIFFERING: Final = 20
 _RowNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
@@ -141,6 +166,35 @@ class TaskEntry(BaseModel):
     version: int | None
 
 
+class SliceDifference(BaseModel):
+    """A slice that two readings drew."""
+
+    index: int
+    pixels: int = Field(description="Pixels that differ.")
+
+
+class ReadingPair(BaseModel):
+    """Two finished readings of a study, compared on the slices that both drew."""
+
+    one: int
+    other: int
+    common: int = Field(description="Slices that both drew.")
+    tissues: list[TissueDifference]
+    slices: list[SliceDifference] = Field(description="Where they differ most, the most first; at most 20.")
+    level_slices: float = Field(description="Mean distance of the two ends of the level.")
+    level_mm: float
+
+
+class StudyReadings(BaseModel):
+    """The finished readings of one study, and every two of them compared."""
+
+    title: str
+    level: str
+    frozen: bool
+    readings: list[TaskEntry]
+    pairs: list[ReadingPair]
+
+
 class NextReading(BaseModel):
     """The reading whose turn it is."""
 
@@ -167,6 +221,9 @@ class Verdict(BaseModel):
     approve: bool
     comment: Annotated[str, Field(max_length=500)] = ""
     adopt: bool = Field(False, description="This reading becomes the study's result.")
+    base: _RowNumber | None = Field(
+        None, description="The version that counted when it was judged, for an adoption; null: not checked."
+    )
 
 
 def _reader_study(session: Session, access: Access, number: int, role: str) -> ReaderStudy:
@@ -306,6 +363,43 @@ def _seen(session: Session, access: Access, number: int) -> ReaderStudy:
     return study
 
 
+@router.get("/reader-studies/{number}/studies/{study}/readings")
+def study_readings(number: Number, study: Number, access: AccessDep) -> StudyReadings:
+    """The finished readings of a study side by side (role reviewer, as for every reading)."""
+    store = access.store
+    with store.database.reading() as session:
+        reader_study = _seen(session, access, number)
+        named = named_tasks(session, number, study=study)
+        if not named:
+            raise NotFoundError("The reader study has no such study.")
+        found = [n for n in named if n.task.finished is not None]
+        geometry = read_volume(session, store, named[0].task).geometry
+        readings = [(n.task.id, reading_of(session, store, n)) for n in found]
+        return StudyReadings(
+            title=reader_study.title,
+            level=reader_study.level,
+            frozen=reader_study.frozen is not None,
+            readings=[_task_entry(n) for n in found],
+            pairs=[_reading_pair(a, b, geometry) for a, b in combinations(readings, 2)],
+        )
+
+
+def _reading_pair(a: tuple[int, Reading], b: tuple[int, Reading], geometry: Geometry) -> ReadingPair:
+    one, other = a[1], b[1]
+    found = mask_difference(one.labels, other.labels, common_slices(one, other))
+    slices, mm = ends_apart(one, other, geometry.slice_offsets_mm)
+    most = sorted(((n, i) for i, n in found.pixels.items() if n), key=lambda x: (-x[0], x[1]))
+    return ReadingPair(
+        one=a[0],
+        other=b[0],
+        common=len(found.pixels),
+        tissues=tissue_differences(found, geometry.pixel_area_mm2 / 100.0),
+        slices=[SliceDifference(index=i, pixels=n) for n, i in most[:_MOST_DIFFERING]],
+        level_slices=slices,
+        level_mm=round(mm, 3),
+    )
+
+
 @router.get("/reader-studies/{number}/agreement")
 def show_agreement(number: Number, access: AccessDep) -> dict[str, Any]:
     """Agreement on level and masks, between readers and within each (role reviewer)."""
@@ -330,21 +424,14 @@ def freeze(number: Number, access: AccessDep) -> None:
 def export_reader_study(number: Number, access: AccessDep) -> Response:
     """Readings as CSV, agreement as JSON, every mask as NIfTI (role manager)."""
     store = access.store
-    tasks = list_tasks(number, access)
     with store.database.reading() as session:
         study = _reader_study(session, access, number, "manager")
-        out = io.BytesIO()
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("readings.csv", _csv(tasks))
-            said = json.dumps(
-                agreement_of(session, store, study), indent=1, ensure_ascii=False, allow_nan=False
-            )
-            archive.writestr("agreement.json", said)
-            for task in tasks:
-                if task.version is not None:
-                    mask = session.get_one(Segmentation, task.version)
-                    archive.writestr(f"masks/{task.id}.nii.gz", store.files.read(mask.sha256))
+        _seen(session, access, number)
+        named = named_tasks(session, number)
+        said = json.dumps(agreement_of(session, store, study), indent=1, ensure_ascii=False, allow_nan=False)
+        masks = masks_of(session, number)
         ids = study.project_id, study.centre_id
+    out = _archive(store, _csv([_task_entry(t) for t in named]), said, masks)
     with store.database.writing() as session:
         access.audit(
             session,
@@ -353,8 +440,40 @@ def export_reader_study(number: Number, access: AccessDep) -> Response:
             project_id=ids[0],
             centre_id=ids[1],
         )
-    headers = {"Content-Disposition": f'attachment; filename="reader-study-{number}.zip"'}
-    return Response(out.getvalue(), media_type="application/zip", headers=headers)
+    headers = {
+        "Content-Disposition": f'attachment; filename="reader-study-{number}.zip"',
+        "Content-Length": str(out.seek(0, io.SEEK_END)),
+    }
+    return StreamingResponse(_blocks(out), media_type="application/zip", headers=headers)
+
+
+def _archive(store: Store, table: str, said: str, masks: Mapping[int, str]) -> IO[bytes]:
+    """The zip of a reader study, in a file that is gone when it is closed.
+
+    Raises:
+        StorageError: the disk is full.
+    """
+    out = tempfile.TemporaryFile(dir=store.data / "work")  # noqa: SIM115 - closed when it was sent
+    try:
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("readings.csv", table)
+            archive.writestr("agreement.json", said)
+            for task, sha in masks.items():
+                archive.writestr(f"masks/{task}.nii.gz", store.files.read(sha), zipfile.ZIP_STORED)
+    except OSError as error:
+        out.close()
+        raise StorageError(f"The export could not be written: {error.strerror}.") from error
+    except SarcoscopeError:
+        out.close()
+        raise
+    return out
+
+
+def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
+    with stream:
+        stream.seek(0)
+        while block := stream.read(_BLOCK):
+            yield block
 
 
 def _csv(tasks: Sequence[TaskEntry]) -> str:
@@ -546,9 +665,28 @@ def reading_mask(number: Number, access: AccessDep) -> Response:
         return packed(labels_of(access.store, mask))
 
 
+@router.delete("/readings/{number}", status_code=204)
+def withdraw_reading(number: Number, access: AccessDep) -> None:
+    """Take a reading that is not finished, with its draft and its repeat, out of its study (role manager)."""
+    with access.store.database.writing() as session:
+        task = session.get(ReaderTask, number, with_for_update=True)
+        if task is None:
+            raise NotFoundError("There is no such reading.")
+        reader_study = _reader_study(session, access, task.reader_study_id, "manager")
+        check_open(reader_study)
+        study, reader = session.get_one(Study, task.study_id), session.get_one(User, task.user_id).name
+        gone = withdraw(session, task)
+        access.audit(
+            session, "withdraw_reading", study, reader_study=reader_study.id, reader=reader, readings=gone
+        )
+
+
 @router.post("/readings/{number}/verdict", status_code=204)
 def judge_reading(number: Number, given: Verdict, access: AccessDep) -> None:
-    """Approve or reject a reading with a comment, or make it the study's result (role reviewer)."""
+    """Approve or reject a reading with a comment, or make it the study's result (role reviewer).
+
+    Answers 409 when it shall be adopted and somebody saved another version of the mask since ``base``.
+    """
     with access.store.database.writing() as session:
         task = session.get(ReaderTask, number, with_for_update=True)
         if task is None:
@@ -565,6 +703,8 @@ def judge_reading(number: Number, given: Verdict, access: AccessDep) -> None:
         task.verdict = "approved" if given.approve else "rejected"
         task.verdict_by, task.verdict_comment = access.user.name, given.comment
         if given.approve and given.adopt:
+            if given.base is not None:
+                check_base(session, study, given.base)
             study.review, study.review_reason = "accepted", given.comment[:200]
             _adopt(session, access, study, reader_study, task)
         access.audit(session, "judge_reading", study, task=number, verdict=task.verdict, adopted=given.adopt)
