@@ -114,9 +114,9 @@ def labels_of(api: Client, path: str, volume: Volume) -> dict[int, NDArray[np.ui
 class Fitted:
     """Where pixels lie on a pane that shows everything: the patient's millimetres, 96 % of the pane."""
 
-    def __init__(self, page: Page, volume: Volume, view: str) -> None:
+    def __init__(self, page: Page, volume: Volume, view: str, nth: int = 0) -> None:
         self.volume, self.view = volume, view
-        box = page.locator(f"canvas[data-view={view}]").bounding_box()
+        box = page.locator(f"canvas[data-view={view}]").nth(nth).bounding_box()
         assert box is not None
         self.box = box
         n = [s - 1 for s in volume.hu.shape]
@@ -147,14 +147,14 @@ class Fitted:
         )
 
 
-def colour_at(page: Page, view: str, x: float, y: float) -> tuple[int, int, int]:
+def colour_at(page: Page, view: str, x: float, y: float, nth: int = 0) -> tuple[int, int, int]:
     found = page.evaluate(
-        """([view, x, y]) => {
-          const canvas = document.querySelector(`canvas[data-view=${view}]`), box = canvas.getBoundingClientRect();
+        """([view, x, y, nth]) => {
+          const canvas = document.querySelectorAll(`canvas[data-view=${view}]`)[nth], box = canvas.getBoundingClientRect();
           const k = canvas.width / box.width;
           return [...canvas.getContext('2d').getImageData((x - box.left) * k, (y - box.top) * k, 1, 1).data];
         }""",
-        [view, x, y],
+        [view, x, y, nth],
     )
     return found[0], found[1], found[2]
 
