@@ -632,7 +632,7 @@ def test_everything_fits_the_window(site: Site, browser: Browser, size: tuple[in
     assert other.put("/studies/1/draft/0", content=empty).status_code == 200
     open_viewer(page, 1)
     page.context.set_offline(True)
-    stroke(page, Fitted(page, volume, "axial"), 0.3)
+    stroke(page, Fitted(page, volume, "axial"), 0.5)
     expect(page.get_by_text("The server cannot be reached", exact=False)).to_be_visible()
     page.once("dialog", lambda dialog: dialog.accept())
     page.goto("about:blank")
