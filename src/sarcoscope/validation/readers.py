@@ -188,7 +188,7 @@ def _around(x: Read, y: Read) -> range:
 def _area(reading: Reading, tissue: int, pixel_cm2: float) -> float:
     """Mean area over the reader's own range."""
     counts = [
-        int((reading.labels[i] == tissue).sum()) if i in reading.labels else 0
+        int(np.count_nonzero(reading.labels[i] == tissue)) if i in reading.labels else 0
         for i in range(reading.low, reading.high + 1)
     ]
     return float(np.mean(counts)) * pixel_cm2
