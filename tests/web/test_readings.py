@@ -234,3 +234,20 @@ def test_a_repeat_waits_for_its_wash_out(place: tuple[Store, str]) -> None:
     page = one.get(f"/readings/{task}/viewer").json()
     assert (page["levels"], page["indices"]) == ([], [])
     assert one.get(f"/readings/{task}/start").headers["X-Slices"] == ""
+
+
+def test_who_reads_a_study_elsewhere_sees_no_reading_of_it(place: tuple[Store, str]) -> None:
+    """Readings of the first reader study would tell what others saw of the studies of the second."""
+    manager, reviewer = client(place[1], "manager"), client(place[1], "reviewer")
+    assert reviewer.get("/reader-studies/1/tasks").status_code == 200
+    second = planned(manager, readers=["reviewer"], studies=[1], title="Again").json()["id"]
+    task = next(t for t in manager.get("/reader-studies/1/tasks").json() if t["study"] == 1 and t["version"])
+    closed = (
+        "/reader-studies/1/tasks", "/reader-studies/1/agreement", "/reader-studies/1/studies/1/readings",
+        f"/readings/{task['id']}/mask",
+    )  # fmt: skip
+    assert [reviewer.get(path).status_code for path in closed] == [403] * 4
+    assert "blind" in reviewer.get(closed[0]).json()["detail"]
+    assert [manager.get(path).status_code for path in closed] == [200] * 4
+    assert manager.post(f"/reader-studies/{second}/freeze").status_code == 204
+    assert [reviewer.get(path).status_code for path in closed] == [200] * 4

@@ -17,7 +17,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from sarcoscope.anatomy.levels import LEVELS
 from sarcoscope.errors import (
@@ -357,9 +357,13 @@ def _task_entry(named: NamedTask) -> TaskEntry:
 def _seen(session: Session, access: Access, number: int) -> ReaderStudy:
     """A reader study whose readings the user may look at."""
     study = _reader_study(session, access, number, "reviewer")
-    mine = access.blind().where(ReaderTask.reader_study_id == number).limit(1)
+    of_it = aliased(ReaderTask)
+    its_studies = select(of_it.study_id).where(of_it.reader_study_id == number)
+    mine = access.blind().where(ReaderTask.study_id.in_(its_studies)).limit(1)
     if session.scalar(mine) is not None:
-        raise AccessError("You still read in this study: its readings are shown when you have finished.")
+        raise AccessError(
+            "You still read studies of it blind: its readings are shown when you have finished."
+        )
     return study
 
 
