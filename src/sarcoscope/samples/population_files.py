@@ -31,8 +31,12 @@ SAME_DAY: Final = 0.01
 """Share with a second study of another phase on the same day."""
 WITHIN_SD: Final = 3.0
 """SD in cm2 of a person's area from study to study."""
-_PHASES: Final = ("portal", "unenhanced", "delayed", "arterial", "unknown")
-_PHASE_SHARES: Final = (0.62, 0.15, 0.10, 0.08, 0.05)
+FLAWED: Final = 0.15
+"""So many people come on top whose CT no careful study would take."""
+_PHASES: Final = ("portal", "unenhanced", "delayed", "unknown")
+_PHASE_SHARES: Final = (0.68, 0.16, 0.11, 0.05)
+_FLAWS: Final = ("arterial", "kvp", "kernel", "level", "border")
+_FLAW_SHARES: Final = (0.6, 0.15, 0.05, 0.1, 0.1)
 _START: Final = date(2012, 1, 1)
 RESULT_COLUMNS: Final = (
     "id", "person", "centre", "date", "sex", "age_years", "height_cm", "weight_kg", "bmi", "level",
@@ -65,7 +69,9 @@ def write_sample_cohort(out: Path, *, preset: str, n: int | None, seed: int) -> 
     """
     counts = composition(preset, n)
     rng = np.random.default_rng(seed)
-    people = draw_people(counts, rng)
+    extra = {k: round(FLAWED * v) for k, v in counts.items()}
+    people = draw_people({k: v + extra[k] for k, v in counts.items()}, rng)
+    sound = np.concatenate([np.arange(v + extra[k]) < v for k, v in counts.items()])
     shuffle = rng.permutation(len(people))
     sma = np.round(people.mean_sma + people.sd_sma * rng.normal(size=len(people)), 3)
     sma = np.maximum(sma, 25.0)
@@ -74,16 +80,17 @@ def write_sample_cohort(out: Path, *, preset: str, n: int | None, seed: int) -> 
     course = draw_course(people, low, rng)
     days = rng.integers(0, 3650, len(people))
     make_folder(out)
-    studies = list(_studies(people, sma, days, shuffle, rng))
+    studies = list(_studies(people, sound, sma, days, shuffle, rng))
     clinical = list(_clinical(people, course, days, shuffle, rng))
     truth = {
         "preset": preset,
         "seed": seed,
         "people": len(people),
+        "people_with_usable_ct": int(sound.sum()),
         "studies": len(studies),
         "people_with_two_studies": len(studies) - len(people),
         "counts": {
-            f"{name}:{sex}": int((has & (people.sex == sex)).sum())
+            f"{name}:{sex}": int((has & sound & (people.sex == sex)).sum())
             for name, has in people.has.items()
             for sex in ("M", "F")
         },
@@ -103,22 +110,24 @@ def write_sample_cohort(out: Path, *, preset: str, n: int | None, seed: int) -> 
 
 
 def _studies(
-    people: People, sma: Any, days: Any, order: Any, rng: np.random.Generator
+    people: People, sound: Any, sma: Any, days: Any, order: Any, rng: np.random.Generator
 ) -> Iterator[dict[str, object]]:
     n = len(people)
     second = rng.uniform(size=n)
     later = rng.integers(200, 1500, n)
-    phase = rng.choice(len(_PHASES), n, p=_PHASE_SHARES)
-    kvp = rng.choice([120, 100, 140], n, p=[0.85, 0.13, 0.02])
+    phase = rng.choice(_PHASES, n, p=_PHASE_SHARES)
+    flaw = np.where(sound, "", rng.choice(_FLAWS, n, p=_FLAW_SHARES))
+    phase = np.where(flaw == "arterial", "arterial", phase)
+    kvp = np.where(flaw == "kvp", 140, rng.choice([120, 100], n, p=[0.87, 0.13]))
     thickness = rng.choice([5.0, 3.0, 2.5, 1.0], n, p=[0.6, 0.25, 0.1, 0.05])
-    doubt, blank = rng.uniform(size=n), rng.uniform(size=n)
+    blank = rng.uniform(size=n)
     fluid = people.has["cirrhosis"] & (rng.uniform(size=n) < 0.15)
     noise, wobble = rng.normal(size=(n, 4)), rng.normal(size=n)
     percent = measurement_error("L3", "muscle").area_percent / 100
     for place, k in enumerate(order):
-        flags = [f for f, is_so in (("ascites_suspected", fluid[k]), ("phase_unknown", phase[k] == 4),
-                                    ("level_confidence_low", doubt[k] < 0.02),
-                                    ("muscle_border_doubtful", doubt[k] > 0.985)) if is_so]  # fmt: skip
+        flags = [f for f, is_so in (("ascites_suspected", fluid[k]), ("phase_unknown", phase[k] == "unknown"),
+                                    ("level_confidence_low", flaw[k] == "level"),
+                                    ("muscle_border_doubtful", flaw[k] == "border")) if is_so]  # fmt: skip
         missing = blank[k] < 0.01
         times = [(0, 0.0)]
         if second[k] < AGAIN:
@@ -144,7 +153,7 @@ def _studies(
                 "level": "L3",
                 "protocol": "range",
                 "slices": 6,
-                "level_confidence": 0.55 if doubt[k] < 0.02 else 0.98,
+                "level_confidence": 0.55 if flaw[k] == "level" else 0.98,
                 "level_complete": True,
                 "muscle_area_cm2": round(area, 3),
                 "muscle_area_error_cm2": round(area * percent, 3),
@@ -156,9 +165,9 @@ def _studies(
                 "SMA_Wt": None if weight is None else round(area / weight, 6),
                 "SMA_BMI": None if bmi is None else round(area / bmi, 6),
                 "SMD": round(38 + 8 * float(noise[k, 0]), 2),
-                "phase": "arterial" if same_day else _PHASES[phase[k]],
+                "phase": "arterial" if same_day else phase[k],
                 "kvp": int(kvp[k]),
-                "kernel": "B60f" if doubt[k] > 0.995 else "B30f",
+                "kernel": "B60f" if flaw[k] == "kernel" else "B30f",
                 "slice_thickness_mm": float(thickness[k]),
                 "flags": " ".join(sorted(flags)),
                 "version": "sample",
