@@ -86,8 +86,8 @@ def build(cohort: Cohort, part: OwnReference) -> Built:
     rows, notes = population_rows(_values(cohort, young), options.level)
     if not rows:
         raise InputError(
-            f"Only {int(young.sum())} healthy people of {part.young[0]:g} to {part.young[1]:g} years are in the "
-            f"cohort; a reference needs {FEWEST} of one sex."
+            f"Only {int(young.sum())} healthy people of {part.young[0]:g} to {part.young[1]:g} years are in "
+            f"the cohort; a reference needs {FEWEST} of one sex."
         )
     origin = f"cohort '{cohort.definition.name}'"
     reference = own_set(rows, options, origin, int(young.sum()))
@@ -147,7 +147,7 @@ def _values(cohort: Cohort, people: Flags) -> dict[tuple[str, str], list[float]]
 
 def _of(cohort: Cohort, people: Flags, sex: str, index: str) -> Floats:
     values = cohort.frame.number(index)[people & (cohort.frame.text("sex") == sex)]
-    return values[np.isfinite(values)]
+    return np.asarray(values[np.isfinite(values)], np.float64)
 
 
 def bootstrap_limits(values: Floats, draws: int, rng: np.random.Generator) -> dict[str, float]:

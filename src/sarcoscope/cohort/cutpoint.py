@@ -14,8 +14,8 @@ from sarcoscope.cohort.stats.survival import log_rank
 
 COLUMNS: Final = (
     "index", "sex", "n", "events", "cut_point", "chi_square_found", "hazard_ratio_found", "cut_point_low",
-    "cut_point_high", "folds", "chi_square_validated", "p_validated", "hazard_ratio_validated", "hr_low", "hr_high",
-    "label",
+    "cut_point_high", "folds", "chi_square_validated", "p_validated", "hazard_ratio_validated", "hr_low",
+    "hr_high", "label",
 )  # fmt: skip
 SHARES: Final = np.round(np.arange(0.10, 0.901, 0.05), 2)
 """Quantiles that are tried; the outer tenths make groups too small."""

@@ -27,8 +27,8 @@ from sarcoscope.errors import SettingError
 
 EXPOSURE: Final = "low_muscle"
 MODEL_COLUMNS: Final = (
-    "model", "landmark", "term", "n", "events", "hazard_ratio", "low", "high", "p", "proportional_p", "problem",
-    "few_events", "warning",
+    "model", "landmark", "term", "n", "events", "hazard_ratio", "low", "high", "p", "proportional_p",
+    "problem", "few_events", "warning",
 )  # fmt: skip
 CURVE_COLUMNS: Final = ("curve", "muscle", "time", "at_risk", "events", "value", "low", "high")
 AT_COLUMNS: Final = (
@@ -102,7 +102,7 @@ def follow(cohort: Cohort, part: Outcome, sets: Sequence[ReferenceSet]) -> Outco
         own = people.take(people.time > landmark) if landmark else people
         own = Followed(own.rows, own.time - landmark, own.event, own.cause, own.low)
         if not own.event.any() or len(set(own.low.tolist())) < 2:
-            notes.append(Note("cohort_note_no_events", {"landmark": f"{landmark:g}"}))
+            notes.append(Note("cohort_note_no_group_events", {"landmark": f"{landmark:g}"}))
             continue
         rank = log_rank(own.time, own.event, own.low.astype(np.int64))
         tests.append(_test_row(rank, landmark, own))
@@ -112,8 +112,7 @@ def follow(cohort: Cohort, part: Outcome, sets: Sequence[ReferenceSet]) -> Outco
             more, test, spline = _spline(cohort, part, own)
             models += more
             tests.append(_test_row(test, landmark, own))
-    if any(r["proportional_p"] is not None and r["proportional_p"] < VIOLATED for r in models):
-        notes.append(Note("cohort_note_not_proportional", {}))
+    notes += _not_proportional(models)
     competing = bool((people.cause > 1).any())
     masks = {name: people.low if name == "low" else ~people.low for name in GROUPS}
     survival = {n: kaplan_meier(people.time[m], people.event[m]) for n, m in masks.items() if m.any()}
@@ -131,12 +130,18 @@ def follow(cohort: Cohort, part: Outcome, sets: Sequence[ReferenceSet]) -> Outco
     )
 
 
+def _not_proportional(models: Sequence[dict[str, Any]]) -> list[Note]:
+    main = [r for r in models if r["model"] == "adjusted" and not r["landmark"]]
+    terms = [r["term"] for r in main if r["proportional_p"] is not None and r["proportional_p"] < VIOLATED]
+    return [Note("cohort_note_not_proportional", {"terms": ", ".join(terms)})] if terms else []
+
+
 def _exposure(cohort: Cohort, part: Outcome, sets: Sequence[ReferenceSet]) -> Classified:
     reference = next((s for s in sets if s.name == part.exposure.reference), None)
     if reference is None or part.exposure.index not in reference.indices:
         raise SettingError(
-            f"The outcome asks for '{part.exposure.reference}' and {part.exposure.index}, which the references "
-            "of the cohort file do not have."
+            f"The outcome asks for '{part.exposure.reference}' and {part.exposure.index}, which the "
+            "references of the cohort file do not have."
         )
     studies = cohort.definition.studies
     return classify(
@@ -228,7 +233,7 @@ def _cox_rows(
 def _spline(
     cohort: Cohort, part: Outcome, people: Followed
 ) -> tuple[list[dict[str, Any]], Test, tuple[Floats, Floats, Floats, Floats] | None]:
-    """The adjusted model with one covariate as a restricted cubic spline, and the test of its being straight."""
+    """The adjusted model with one covariate as a restricted cubic spline, and the test of its curvature."""
     others = [a for a in part.adjust if a != part.spline]
     extra, terms, known = covariates(cohort, others)
     value = cohort.frame.number(part.spline)
@@ -248,7 +253,8 @@ def _spline(
     test = Test(f"spline of {part.spline}", float(chi), float(dof), p)
     if fit.problem:
         return rows, test, None
-    at = np.linspace(*np.quantile(curve, (0.01, 0.99)), 80)
+    first, last = np.quantile(curve, (0.01, 0.99)).tolist()
+    at = np.linspace(first, last, 80)
     difference = spline_basis(at, knots) - spline_basis(np.array([np.median(curve)]), knots)
     place = slice(len(fit.names) - basis.shape[1], None)
     log = difference @ fit.coefficients[place]

@@ -127,7 +127,7 @@ def standard_weights(cohort: Cohort, base: Path) -> dict[tuple[str, str], float]
     for sex_name, decade_name, weight in rows:
         if sex_name not in SEXES or decade_name not in names or not weight >= 0:
             raise InputError(
-                f"The standard population '{part.standard}' has a row '{sex_name}, {decade_name}, {weight:g}'; "
+                f"'{part.standard}' has a row '{sex_name}, {decade_name}, {weight:g}'; "
                 f"it needs sex (M, F), decade ({', '.join(names)}) and a weight."
             )
         weights[sex_name, decade_name] = float(weight)

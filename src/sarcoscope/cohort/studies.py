@@ -21,8 +21,8 @@ from sarcoscope.study.judge import FLUID_FLAGS
 TEXT: Final = ("id", "person", "centre", "date", "sex", "level", "protocol", "phase", "kernel", "flags")
 NUMBERS: Final = (
     "age_years", "height_cm", "weight_kg", "bmi", "muscle_area_cm2", "muscle_area_error_cm2",
-    "sat_area_cm2", "vat_area_cm2", "imat_area_cm2", "SMA", "SMA_Ht2", "SMA_Wt", "SMA_BMI", "SMD", "kvp", "slice_thickness_mm",
-    "level_confidence",
+    "sat_area_cm2", "vat_area_cm2", "imat_area_cm2", "SMA", "SMA_Ht2", "SMA_Wt", "SMA_BMI", "SMD",
+    "kvp", "slice_thickness_mm", "level_confidence",
 )  # fmt: skip
 AGE_SLACK_YEARS: Final = 2.0
 """The ages of two studies of one person may differ from their dates by so much."""
