@@ -41,10 +41,14 @@ def make_folder(path: Path) -> None:
         raise StorageError(f"The folder '{path.name}' cannot be made: {error.strerror}.") from error
 
 
+def packaged_text(room: str, name: str) -> str:
+    """Text of the file ``data/<name>`` of a room."""
+    return files(room).joinpath(f"data/{name}").read_text(encoding="utf-8")
+
+
 def packaged_rows(room: str, name: str) -> list[dict[str, str]]:
     """Rows of the table ``data/<name>.csv`` of a room (``sarcoscope.deid``)."""
-    text = files(room).joinpath(f"data/{name}.csv").read_text(encoding="utf-8")
-    return list(csv.DictReader(text.splitlines()))
+    return list(csv.DictReader(packaged_text(room, f"{name}.csv").splitlines()))
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:

@@ -35,6 +35,8 @@ STAGES: Final[dict[str, str]] = {
     "backup": "Backing up",
     "restore": "Restoring",
     "demo": "Making the sample studies",
+    "cohort": "Assembling and computing the cohort",
+    "figures": "Drawing figures",
 }
 """What a stage is called on the terminal."""
 

@@ -17,6 +17,7 @@ from sarcoscope.cli import (
     analyze,
     batch,
     bundle,
+    cohort,
     deidentify,
     demo,
     explain,
@@ -71,6 +72,7 @@ app.add_typer(mapping.app, name="mapping")
 app.add_typer(models.app, name="models")
 app.add_typer(sample.app, name="sample")
 app.add_typer(reference.app, name="reference")
+app.add_typer(cohort.app, name="cohort")
 
 
 def _print_version(value: bool) -> None:

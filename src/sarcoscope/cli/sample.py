@@ -15,6 +15,7 @@ from sarcoscope.files import make_folder
 from sarcoscope.samples.dicom_series import FAULTS, SYNTAXES, SeriesSettings, write_dicom_series
 from sarcoscope.samples.fetch import fetch, sample_table
 from sarcoscope.samples.phantom import PhantomSettings, make_phantom
+from sarcoscope.samples.population_files import write_sample_cohort
 
 app = typer.Typer(help="Sample CT: real ones to fetch, and a phantom to make.", no_args_is_help=True)
 
@@ -46,6 +47,19 @@ def fetch_command(
             raise StorageError(f"The sample cannot be copied: {error.strerror}.") from error
     typer.echo(f"{path}")
     typer.echo(f"origin: {sample.origin}; licence: {sample.licence}; sha256: {sample.sha256}")
+
+
+@app.command("cohort")
+def cohort_command(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the files.")],
+    n: Annotated[int | None, typer.Option("--n", help="Number of people.")] = None,
+    like: Annotated[str, typer.Option(help="mixed, or p0: the sizes of P0's study.")] = "mixed",
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
+) -> None:
+    """Make a synthetic cohort: results, clinical table, cohort file and the truth behind them."""
+    people = write_sample_cohort(out, preset=like, n=n, seed=seed)
+    typer.echo(f"{out}   ({people} people who do not exist; truth in truth.json)")
+    typer.echo(f"Next: sarcoscope cohort run {out / 'cohort.toml'} --out REPORT")
 
 
 @app.command("make")

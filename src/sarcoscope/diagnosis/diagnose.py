@@ -12,7 +12,7 @@ from sarcoscope.measures.measurement import IndexValue
 
 CLASS_1_T = -1.0
 CLASS_2_T = -2.0
-_TINY = 1e-9
+TINY = 1e-9
 """A value on the limit stays on it whatever the arithmetic of computers adds (areas have three decimals)."""
 
 
@@ -129,15 +129,15 @@ def _class(row: LimitRow, value: IndexValue, limit: float | None, operator: str)
     if row.kind == "population" and row.mean is not None and row.sd is not None:
         bounds.append(row.mean + CLASS_1_T * row.sd)
     error = known_error(value) or 0.0
-    if error > 0 and any(abs(value.value - bound) <= error + _TINY for bound in bounds):
+    if error > 0 and any(abs(value.value - bound) <= error + TINY for bound in bounds):
         return "indeterminate"
-    below = value.value < limit - _TINY or (operator == "<=" and value.value <= limit + _TINY)
+    below = value.value < limit - TINY or (operator == "<=" and value.value <= limit + TINY)
     if row.kind == "t_limit":
         return "class_2" if below else "not_class_2"
     if row.kind == "population":
         if below:
             return "class_2"
-        return "class_1" if value.value < bounds[1] - _TINY else "not_low"
+        return "class_1" if value.value < bounds[1] - TINY else "not_low"
     return "low" if below else "not_low"
 
 

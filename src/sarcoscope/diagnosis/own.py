@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 import statistics
 from collections.abc import Mapping, Sequence
@@ -30,11 +31,15 @@ class OwnOptions:
 
     name: str
     young: tuple[float, float] = (20.0, 44.0)
-    """Ages that count, both included."""
+    """Ages in completed years that count, both included."""
     level: str = "L3"
     protocol: str | None = "range"
     phase: str | None = None
     title: str = ""
+    hu_band: tuple[int, int] | None = None
+    """HU of the muscle, where known."""
+    muscle_set: str | None = None
+    """Which muscles the area counts, where known."""
 
 
 def sets_folder() -> Path:
@@ -71,36 +76,14 @@ def build_reference(table: Path, options: OwnOptions) -> tuple[ReferenceSet, lis
         InputError: rows that cannot be read (all of them are named), or too few people of both sexes.
         SettingError: a name that is taken or malformed, or an unknown level.
     """
-    _check(options)
+    check_options(options)
     people, outside = _people(table, options.young)
-    rows, notes = [], []
-    for sex in ("M", "F"):
-        values = [p for s, p in people if s == sex]
-        for index in INDEX_UNITS:
-            numbers = [v[index] for v in values if index in v]
-            if not numbers:
-                continue
-            if len(numbers) < FEWEST:
-                notes.append(f"{index} of sex {sex} has only {len(numbers)} people and was left out.")
-                continue
-            if len(numbers) < ENOUGH:
-                notes.append(f"{index} of sex {sex} rests on only {len(numbers)} people.")
-            sd = statistics.stdev(numbers)
-            if sd <= 0:
-                raise InputError(f"All values of {index} of sex {sex} are the same; there is no spread.")
-            rows.append(
-                LimitRow(
-                    index,
-                    options.level,
-                    sex,
-                    Span(),
-                    Span(),
-                    "population",
-                    mean=statistics.fmean(numbers),
-                    sd=sd,
-                    stratum=f"n={len(numbers)}",
-                )
-            )
+    values = {
+        (sex, index): [v[index] for s, v in people if s == sex and index in v]
+        for sex in ("M", "F")
+        for index in INDEX_UNITS
+    }
+    rows, notes = population_rows(values, options.level)
     if not rows:
         raise InputError(
             f"'{table.name}' has fewer than {FEWEST} people of each sex between {options.young[0]:g} and "
@@ -108,37 +91,102 @@ def build_reference(table: Path, options: OwnOptions) -> tuple[ReferenceSet, lis
         )
     if outside:
         notes.append(f"{outside} people outside the young ages were left out.")
+    return own_set(rows, options, f"own table '{table.name}'", len(people)), notes
+
+
+def population_rows(
+    values: Mapping[tuple[str, str], Sequence[float]], level: str
+) -> tuple[list[LimitRow], list[str]]:
+    """Mean and SD of young people by (sex, index), with sentences of what to be wary of.
+
+    Raises:
+        InputError: all values of an index are the same.
+    """
+    rows, notes = [], []
+    for (sex, index), numbers in values.items():
+        if not len(numbers):
+            continue
+        if len(numbers) < FEWEST:
+            notes.append(f"{index} of sex {sex} has only {len(numbers)} people and was left out.")
+            continue
+        if len(numbers) < ENOUGH:
+            notes.append(f"{index} of sex {sex} rests on only {len(numbers)} people.")
+        mean, sd = statistics.fmean(numbers), statistics.stdev(numbers)
+        if sd <= 0:
+            raise InputError(f"All values of {index} of sex {sex} are the same; there is no spread.")
+        stratum = f"n={len(numbers)}"
+        rows.append(LimitRow(index, level, sex, Span(), Span(), "population", None, mean, sd, stratum))
+    return rows, notes
+
+
+def own_set(rows: Sequence[LimitRow], options: OwnOptions, origin: str, n: int) -> ReferenceSet:
+    """The set of these rows, with what it was made for."""
     low, high = options.young
-    population = {"en": f"own table, {low:g}-{high:g} years", "ko": f"자체 자료, {low:g}-{high:g}세"}
-    reference = ReferenceSet(
+    return ReferenceSet(
         name=options.name,
         title=options.title or f"Own reference {options.name}",
         operator="<",
         rows=tuple(rows),
-        source=f"own table '{table.name}', {len(people)} people of {low:g}-{high:g} years",
+        source=f"{origin}, {n} people of {low:g}-{high:g} years",
         certainty="own",
         protocol=options.protocol,
         phase=options.phase,
-        population=population,
+        population={"en": f"own table, {low:g}-{high:g} years", "ko": f"자체 자료, {low:g}-{high:g}세"},
+        hu_band=options.hu_band,
+        muscle_set=options.muscle_set,
         own=True,
     )
-    return reference, notes
 
 
-def save_reference(reference: ReferenceSet, folder: Path | None = None) -> Path:
+def is_young(age: float, young: tuple[float, float]) -> bool:
+    """Is an age within the span in completed years (20-44: up to the day before the 45th birthday)?"""
+    return young[0] <= age and math.floor(age) <= young[1]
+
+
+def save_reference(
+    reference: ReferenceSet, folder: Path | None = None, details: Mapping[str, Any] | None = None
+) -> Path:
     """Keep a set for later analyses; returns its file.
+
+    A set of the name that says something else stays as ``versions/<name>.v<number>.json``.
+
+    Args:
+        reference: the set.
+        folder: where sets are kept.
+        details: how it was built, kept beside it.
 
     Raises:
         StorageError: the folder cannot be written.
     """
     folder = folder or sets_folder()
+    path = folder / f"{reference.name}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{reference.name}.json"
-        path.write_text(json.dumps(_to_dict(reference), ensure_ascii=False, indent=1), encoding="utf-8")
+        version = 1
+        if path.is_file():
+            old = path.read_text(encoding="utf-8")
+            version = int(json.loads(old).get("version", 1))
+            if old == reference_text(reference, details, version):
+                return path
+            (folder / "versions").mkdir(exist_ok=True)
+            (folder / "versions" / f"{reference.name}.v{version}.json").write_text(old, encoding="utf-8")
+            version += 1
+        path.write_text(reference_text(reference, details, version), encoding="utf-8")
+    except ValueError as error:
+        raise StorageError(f"'{path.name}' is damaged; remove it first.") from error
     except OSError as error:
         raise StorageError(f"The reference set cannot be kept: {error.strerror}.") from error
     return path
+
+
+def reference_text(
+    reference: ReferenceSet, details: Mapping[str, Any] | None = None, version: int = 1
+) -> str:
+    """A set as the text of its file."""
+    content = {"version": version, **_to_dict(reference)}
+    if details is not None:
+        content["details"] = dict(details)
+    return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 
 
 def remove_reference(name: str, folder: Path | None = None) -> None:
@@ -153,7 +201,12 @@ def remove_reference(name: str, folder: Path | None = None) -> None:
     path.unlink()
 
 
-def _check(options: OwnOptions) -> None:
+def check_options(options: OwnOptions) -> None:
+    """See that a reference may be built so.
+
+    Raises:
+        SettingError: a name that is taken or malformed, an unknown level, or ages that are no span.
+    """
     if not _NAME.fullmatch(options.name):
         raise SettingError("The name of a reference set is made of small letters, digits, '-' and '_'.")
     if options.name in {s.name for s in shipped_sets()}:
@@ -173,7 +226,7 @@ def _people(table: Path, young: tuple[float, float]) -> tuple[list[tuple[str, di
         except ValueError as error:
             problems.append(f"line {line}: {error}")
             continue
-        if young[0] <= age <= young[1]:
+        if is_young(age, young):
             people.append((sex, values))
         else:
             outside += 1
@@ -251,6 +304,8 @@ def _to_dict(reference: ReferenceSet) -> dict[str, Any]:
         "protocol": reference.protocol,
         "phase": reference.phase,
         "population": dict(reference.population or {}),
+        "hu_band": None if reference.hu_band is None else list(reference.hu_band),
+        "muscle_set": reference.muscle_set,
         "rows": [
             {
                 "index": r.index,
@@ -290,5 +345,7 @@ def _from_dict(raw: Mapping[str, Any]) -> ReferenceSet:
         protocol=raw["protocol"],
         phase=raw["phase"],
         population=dict(raw["population"]) or None,
+        hu_band=(int(raw["hu_band"][0]), int(raw["hu_band"][1])) if raw.get("hu_band") else None,
+        muscle_set=raw.get("muscle_set"),
         own=True,
     )

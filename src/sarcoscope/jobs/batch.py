@@ -17,7 +17,7 @@ from sarcoscope.measures.body_info import GivenBody
 from sarcoscope.progress import Progress
 from sarcoscope.study import AnalysisSettings, analyze
 
-COLUMNS: Final = ("path", "id", "sex", "age", "height_cm", "weight_kg", "centre", "date")
+COLUMNS: Final = ("path", "id", "sex", "age", "height_cm", "weight_kg", "centre", "date", "person")
 """Columns of a list; ``path`` alone is needed."""
 TABLE: Final = "jobs.sqlite"
 _BAD: Final = re.compile(r"[^\w.\-]+")
@@ -38,6 +38,8 @@ class BatchStudy:
     weight_kg: str = ""
     centre: str = ""
     date: str = ""
+    person: str = ""
+    """Pseudonym: whose study it is, for cohorts in which somebody has several."""
 
 
 def read_list(source: Path) -> list[BatchStudy]:
@@ -191,6 +193,7 @@ def _rows(study: BatchStudy, result: Mapping[str, Any]) -> list[dict[str, object
     series, body = result["series"], result["body"]
     common: dict[str, object] = {
         "id": study.id,
+        "person": study.person,
         "centre": study.centre,
         "date": study.date,
         **{k: body[k]["value"] for k in ("sex", "age_years", "height_cm", "weight_kg", "bmi")},

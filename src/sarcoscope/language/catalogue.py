@@ -1,8 +1,8 @@
 """The one message catalogue: every sentence and label that a person reads, in English and Korean.
 
-Four tables lie in ``data``: ``flags.csv`` (with a severity), ``statements.csv`` (diagnosis sentences,
+Five tables lie in ``data``: ``flags.csv`` (with a severity), ``statements.csv`` (diagnosis sentences,
 cautions, reasons) and ``labels.csv`` (words of reports and pictures),
-``screens.csv`` (words of the pages). Codes are unique over all tables.
+``screens.csv`` (words of the pages), ``cohort.csv`` (cohort reports). Codes are unique over all tables.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sarcoscope.files import packaged_rows
 LANGUAGES: Final[tuple[str, ...]] = ("en", "ko")
 _WORDS: Final[Mapping[str, str]] = MappingProxyType({"what": "word_", "phase": "phase_"})
 """Placeholders whose values are codes of the catalogue, and how those codes begin."""
-TABLES: Final[tuple[str, ...]] = ("flags", "statements", "labels", "screens")
+TABLES: Final[tuple[str, ...]] = ("flags", "statements", "labels", "screens", "cohort")
 
 
 @dataclass(frozen=True)

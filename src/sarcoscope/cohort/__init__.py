@@ -1,0 +1,1 @@
+"""Many studies: clinical tables, cohort definitions, prevalence, references of a centre, outcome."""

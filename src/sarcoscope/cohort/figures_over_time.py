@@ -1,0 +1,120 @@
+"""Figures with a curve: centiles over age, survival, incidence, a spline."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from sarcoscope.cohort.assemble import Cohort
+from sarcoscope.cohort.builder import Built, healthy_people
+from sarcoscope.cohort.cells import SEXES
+from sarcoscope.cohort.definition import Outcome, OwnReference
+from sarcoscope.cohort.figure_style import COLOURS, new_figure
+from sarcoscope.cohort.outcome import GROUPS, OutcomeResult
+from sarcoscope.cohort.stats.survival import Curve
+from sarcoscope.cohort.words import Words, index_name
+
+_DOTS: Final = 1500
+_SHOWN: Final = (0.03, 0.10, 0.25, 0.50, 0.75, 0.90, 0.97)
+
+
+def centile_figure(cohort: Cohort, built: Built, part: OwnReference, words: Words) -> Figure | None:
+    """Centiles of healthy people over age, with (at most 1500 of) the people."""
+    indices = list(dict.fromkeys(index for index, _ in built.curves))
+    if not indices:
+        return None
+    healthy = healthy_people(cohort, part)
+    age, sex = cohort.frame.number("age_years"), cohort.frame.text("sex")
+    figure = new_figure(8.4, 2.3 * len(indices) + 0.3)
+    grid = np.atleast_2d(figure.subplots(len(indices), 2, sharex=True))
+    for row, index in enumerate(indices):
+        values = cohort.frame.number(index)
+        for column, which in enumerate(SEXES):
+            axes = grid[row][column]
+            own = np.flatnonzero(healthy & (sex == which) & np.isfinite(values) & np.isfinite(age))
+            own = own[:: max(len(own) // _DOTS, 1)]
+            axes.plot(age[own], values[own], ".", color="#9ca3af", markersize=1.4, rasterized=True)
+            fit = built.curves.get((index, which))
+            if fit is not None:
+                ages = np.linspace(*fit.ages, 120)
+                for share in _SHOWN:
+                    curve = fit.value(ages, share)
+                    strong = share == 0.5
+                    axes.plot(ages, curve, color=COLOURS[0], linewidth=1.5 if strong else 0.8)
+                    axes.text(ages[-1] + 0.5, curve[-1], f"{100 * share:g}", fontsize=6, va="center")
+            axes.axvspan(part.young[0], part.young[1] + 1, color="#fef3c7", zorder=0)
+            axes.set_title(words.sex(which) if row == 0 else "")
+            axes.set_ylabel(index_name(index, unit=True) if column == 0 else "")
+    for axes in grid[-1]:
+        axes.set_xlabel(words.say("cohort_axis_age"))
+    return figure
+
+
+def outcome_figure(result: OutcomeResult, part: Outcome, words: Words) -> Figure:
+    """Survival and, where something competes, cumulative incidence by low muscle, with people at risk."""
+    kinds: list[tuple[str, dict[str, Curve]]] = [("survival", result.survival)]
+    if result.incidence:
+        kinds.append(("incidence", result.incidence))
+    figure = new_figure(4.5 * len(kinds), 4.0)
+    for axes, (kind, curves) in zip(np.atleast_1d(figure.subplots(1, len(kinds))), kinds, strict=True):
+        for k, name in enumerate(GROUPS):
+            if name in curves and len(curves[name].times):
+                start = 1.0 if kind == "survival" else 0.0
+                _steps(axes, curves[name], start, COLOURS[k], words.say(f"cohort_muscle_{name}"))
+        axes.set_xlabel(
+            f"{words.say('cohort_axis_time')} ({part.unit.say(words.language)})\n{_at_risk(curves, words)}"
+        )
+        axes.set_ylabel(words.say(f"cohort_axis_{kind}", event=part.title.say(words.language)))
+        axes.set_ylim(*((None, 1.0) if kind == "survival" else (0.0, None)))
+        axes.set_xlim(0, None)
+        axes.legend(loc="lower left" if kind == "survival" else "upper left")
+    return figure
+
+
+def _steps(axes: Any, curve: Curve, start: float, colour: str, label: str) -> None:
+    times = np.concatenate([[0.0], curve.times])
+
+    def with_start(values: Any) -> Any:
+        return np.concatenate([[start], values])
+
+    axes.step(times, with_start(curve.value), where="post", color=colour, linewidth=1.4, label=label)
+    low, high = with_start(curve.low), with_start(curve.high)
+    known = np.isfinite(low) & np.isfinite(high)
+    axes.fill_between(
+        times[known], low[known], high[known], step="post", color=colour, alpha=0.15, linewidth=0
+    )
+
+
+def _at_risk(curves: dict[str, Curve], words: Words) -> str:
+    """A line a group with the people at risk at whole times."""
+    last = max((c.times[-1] for c in curves.values() if len(c.times)), default=1.0)
+    step = max(int(np.ceil(last / 5)), 1)
+    places = np.arange(0, last + 1e-9, step)
+    lines = [f"{words.say('cohort_axis_at_risk')} ({', '.join(f'{p:g}' for p in places)})"]
+    for name in GROUPS:
+        if name in curves and len(curves[name].times):
+            c = curves[name]
+            at = np.minimum(np.searchsorted(c.times, places, "left"), len(c.times) - 1)
+            counts = ", ".join(f"{int(c.at_risk[k])}" for k in at)
+            lines.append(f"{words.say(f'cohort_muscle_{name}')}: {counts}")
+    return "\n".join(lines)
+
+
+def spline_figure(result: OutcomeResult, part: Outcome, words: Words) -> Figure | None:
+    """Hazard ratio over a covariate against its median."""
+    if result.spline is None:
+        return None
+    at, hazard, low, high = result.spline
+    figure = new_figure(4.6, 3.4)
+    axes = figure.subplots()
+    axes.plot(at, hazard, color=COLOURS[0])
+    axes.fill_between(at, low, high, color=COLOURS[0], alpha=0.15, linewidth=0)
+    axes.axhline(1, color="#6b7280", linewidth=0.8)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.set_xlabel(words.term(part.spline))
+    axes.set_ylabel(words.say("cohort_axis_hazard"))
+    return figure

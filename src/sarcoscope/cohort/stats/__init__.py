@@ -1,0 +1,1 @@
+"""Statistics of cohorts on plain arrays: proportions, regressions, survival, centiles."""
