@@ -83,14 +83,16 @@ class ColumnMap(_Strict):
 
 
 def read_column_map(path: Path) -> ColumnMap:
-    """Read a mapping file (TOML).
+    """Read a mapping file (TOML or JSON).
 
     Raises:
         SettingError: it is not there, no mapping, or not confirmed.
     """
-    raw = read_toml(path, "mapping")
     try:
-        found = ColumnMap.model_validate(raw)
+        if path.suffix.lower() == ".json":
+            found = ColumnMap.model_validate_json(path.read_bytes())
+        else:
+            found = ColumnMap.model_validate(read_toml(path, "mapping"))
     except ValidationError as error:
         raise SettingError(f"The mapping '{path.name}' cannot be used: {sentence_of(error)}.") from error
     if not found.confirmed:

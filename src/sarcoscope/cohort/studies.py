@@ -18,7 +18,19 @@ from sarcoscope.imaging.kernels import is_sharp
 from sarcoscope.measures.error import measurement_error
 from sarcoscope.study.judge import FLUID_FLAGS
 
-TEXT: Final = ("id", "person", "centre", "date", "sex", "level", "protocol", "phase", "kernel", "flags")
+TEXT: Final = (
+    "id",
+    "person",
+    "centre",
+    "date",
+    "sex",
+    "level",
+    "protocol",
+    "phase",
+    "kernel",
+    "flags",
+    "disease",
+)
 NUMBERS: Final = (
     "age_years", "height_cm", "weight_kg", "bmi", "muscle_area_cm2", "muscle_area_error_cm2",
     "sat_area_cm2", "vat_area_cm2", "imat_area_cm2", "SMA", "SMA_Ht2", "SMA_Wt", "SMA_BMI", "SMD",

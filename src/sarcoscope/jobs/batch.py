@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sarcoscope.deid.link import read_table
 from sarcoscope.errors import InputError, NotFoundError, SettingError
+from sarcoscope.exports.result_rows import result_rows
 from sarcoscope.files import csv_text, make_folder, write_bytes
 from sarcoscope.jobs.queue import JobQueue
 from sarcoscope.measures.body_info import GivenBody
@@ -23,7 +24,6 @@ TABLE: Final = "jobs.sqlite"
 _BAD: Final = re.compile(r"[^\w.\-]+")
 _LONGEST: Final = 80
 _STUDY_FILES: Final = (".zip", ".nii", ".nii.gz", ".dcm")
-_TISSUES: Final = ("muscle", "sat", "vat", "imat")
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def gather(out: Path) -> tuple[int, int]:
             if job.state == "done":
                 done += 1
                 text = (out / study.id / "result.json").read_text(encoding="utf-8")
-                rows += _rows(study, json.loads(text))
+                rows += [{**_named(study), **row} for row in result_rows(json.loads(text))]
             else:
                 reason = job.error or "cancelled"
                 failures.append(
@@ -189,47 +189,5 @@ def gather(out: Path) -> tuple[int, int]:
     return done, len(failures)
 
 
-def _rows(study: BatchStudy, result: Mapping[str, Any]) -> list[dict[str, object]]:
-    series, body = result["series"], result["body"]
-    common: dict[str, object] = {
-        "id": study.id,
-        "person": study.person,
-        "centre": study.centre,
-        "date": study.date,
-        **{k: body[k]["value"] for k in ("sex", "age_years", "height_cm", "weight_kg", "bmi")},
-    }
-    after: dict[str, object] = {
-        "phase": series["phase"]["value"],
-        "kvp": series["kvp"],
-        "kernel": series["kernel"],
-        "slice_thickness_mm": series["slice_thickness_mm"],
-        "flags": " ".join(sorted({f["code"] for f in result["flags"]})),
-        "version": result["provenance"]["version"],
-    }
-    levels = {r["level"]: r for r in result["levels"]}
-    rows = []
-    for measured in result["measurements"]:
-        span = levels.get(measured["level"], {})
-        row = {
-            **common,
-            "level": measured["level"],
-            "protocol": measured["protocol"],
-            "slices": len(measured["indices"]),
-            "level_confidence": span.get("confidence"),
-            "level_complete": span.get("complete"),
-        }
-        for name in _TISSUES:
-            tissue = measured["tissues"].get(name, {})
-            for value in ("area_cm2", "area_error_cm2", "volume_cm3", "mean_hu", "sd_hu"):
-                row[f"{name}_{value}"] = tissue.get(value)
-        for name in ("nama_cm2", "lama_cm2"):
-            row[name] = measured["tissues"]["muscle"].get(name)
-        row |= measured["ratios"]
-        row |= {i["name"]: i["value"] for i in result["indices"] if i["level"] == measured["level"]}
-        for answer in result["diagnosis"]:
-            if answer["level"] == measured["level"]:
-                row[f"{answer['reference']}:{answer['index']}"] = answer["class"]
-                if answer["t_score"] is not None:
-                    row[f"{answer['reference']}:{answer['index']}:t"] = answer["t_score"]
-        rows.append({**row, **after})
-    return rows or [{**common, "level": "", **after}]
+def _named(study: BatchStudy) -> dict[str, object]:
+    return {"id": study.id, "person": study.person, "centre": study.centre, "date": study.date}

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from sarcoscope.errors import NotFoundError
+from sarcoscope.jobs.cohort_job import run_stored_cohort
 from sarcoscope.jobs.corrections import Standing, correction_of, standing
 from sarcoscope.jobs.given import given_body
 from sarcoscope.jobs.judge_job import keep_judged
@@ -79,8 +80,11 @@ def _store(data: str, address: str) -> Store:
 
 
 def do_stored_study(payload: Mapping[str, Any], report: Progress) -> None:
-    """Analyse one stored study, or judge it again (the handler of the platform's workers)."""
+    """Analyse one stored study, judge it again, or run a cohort (the handler of the platform's workers)."""
     store = _store(payload["data"], payload["database"])
+    if "cohort" in payload:
+        run_stored_cohort(store, payload, report)
+        return
     if payload.get("judge"):
         keep_judged(store, payload["study"], payload["job"])
         return

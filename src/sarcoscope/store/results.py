@@ -11,11 +11,13 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from sarcoscope.errors import NotFoundError
+from sarcoscope.exports.result_rows import result_rows
 from sarcoscope.store.store import Store
 from sarcoscope.store.tables import (
     Analysis,
     Audit,
     BodyValues,
+    CohortFile,
     DiagnosisRow,
     Draft,
     Image,
@@ -85,6 +87,7 @@ def record_analysis(
         protocol=result["provenance"]["protocol"],
         references=references,
         correction_id=correction_id,
+        rows=result_rows(result),
         outputs=[Output(name=name, sha256=sha, size=size) for name, (sha, size) in outputs.items()],
     )
     session.add(analysis)
@@ -285,6 +288,6 @@ def remove_study(session: Session, study: Study) -> set[str]:
 def named(session: Session, names: set[str]) -> set[str]:
     """Which of these contents a row names."""
     found: set[str] = set()
-    for table in (Image, Output, Segmentation):
+    for table in (CohortFile, Image, Output, Segmentation):
         found |= set(session.scalars(select(table.sha256).where(table.sha256.in_(names))))
     return found

@@ -281,6 +281,8 @@ class Analysis(Base):
     segmentation_id: Mapped[int | None] = mapped_column(default=None)
     correction_id: Mapped[int | None] = mapped_column(default=None)
     """The newest level correction that is in it."""
+    rows: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON, default=None)
+    """The result as rows of a table (:func:`~sarcoscope.exports.result_rows.result_rows`); None: not yet."""
     outputs: Mapped[list[Output]] = relationship(order_by="Output.id", cascade="all, delete-orphan")
 
 
@@ -291,6 +293,53 @@ class Output(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     analysis_id: Mapped[int] = mapped_column(ForeignKey("analysis.id"), index=True)
     name: Mapped[str] = mapped_column(String(100))
+    sha256: Mapped[str] = mapped_column(String(64), index=True)
+    size: Mapped[int]
+
+
+class CohortRow(Base):
+    """A cohort study of some centres of a project."""
+
+    __tablename__ = "cohort"
+    __table_args__ = (UniqueConstraint("project_id", "name"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"), index=True)
+    name: Mapped[str] = mapped_column(String(61))
+    centres: Mapped[list[int]] = mapped_column(JSON)
+    """Numbers of the centres whose studies it takes."""
+    made: Mapped[datetime] = mapped_column(Moment, default=now)
+    versions: Mapped[list[CohortVersion]] = relationship(
+        order_by="CohortVersion.number", cascade="all, delete-orphan"
+    )
+
+
+class CohortVersion(Base):
+    """A cohort file with the clinical table that it was run on; never changed."""
+
+    __tablename__ = "cohort_version"
+    __table_args__ = (UniqueConstraint("cohort_id", "number"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    cohort_id: Mapped[int] = mapped_column(ForeignKey("cohort.id"), index=True)
+    number: Mapped[int]
+    definition: Mapped[dict[str, Any]] = mapped_column(JSON)
+    table_name: Mapped[str] = mapped_column(String(200), default="")
+    """Of the clinical table; empty: there is none."""
+    mapping: Mapped[dict[str, Any] | None] = mapped_column(JSON, default=None)
+    user_id: Mapped[int] = mapped_column(ForeignKey("app_user.id"))
+    reason: Mapped[str] = mapped_column(String(200))
+    made: Mapped[datetime] = mapped_column(Moment, default=now)
+    job_key: Mapped[str | None] = mapped_column(String(200), default=None)
+    files: Mapped[list[CohortFile]] = relationship(order_by="CohortFile.name", cascade="all, delete-orphan")
+
+
+class CohortFile(Base):
+    """A file of a version: what was uploaded (``in/…``), and what came out."""
+
+    __tablename__ = "cohort_file"
+    __table_args__ = (UniqueConstraint("version_id", "name"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version_id: Mapped[int] = mapped_column(ForeignKey("cohort_version.id"), index=True)
+    name: Mapped[str] = mapped_column(String(200))
     sha256: Mapped[str] = mapped_column(String(64), index=True)
     size: Mapped[int]
 

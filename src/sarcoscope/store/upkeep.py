@@ -18,12 +18,12 @@ from sqlalchemy import func, insert, select
 from sarcoscope.errors import NotFoundError, SettingError, StorageError, UnreadableError
 from sarcoscope.progress import Progress
 from sarcoscope.store.store import Store
-from sarcoscope.store.tables import Analysis, Base, Image, JobRow, Output, Segmentation, Study
+from sarcoscope.store.tables import Analysis, Base, CohortFile, Image, JobRow, Output, Segmentation, Study
 from sarcoscope.store.volumes import check_volumes
 
 MANIFEST: Final = "manifest.json"
 _ROWS: Final = 500
-_TABLES: Final = (Image, Output, Segmentation)
+_TABLES: Final = (CohortFile, Image, Output, Segmentation)
 
 
 @dataclass
