@@ -124,8 +124,8 @@ def _reference(study: Study, words: Words) -> Part | None:
     columns = ("index", "sex", "n", "mean", "sd", "t_minus_1", "t_minus_2", "p5", "p50", "p95", "skewness",
                "normality_test", "normality_p", "warning")  # fmt: skip
     table = plain_table("cohort_table_cutoffs", study.built.cutoffs, columns, words, "cohort_cutoffs_note")
-    across = ("young", "index", "sex", "n_young", "t_minus_1", "t_minus_2", "group", "n", "class_2_prevalence",
-               "class_1_prevalence")  # fmt: skip
+    across = ("young", "index", "sex", "n_young", "t_minus_1", "t_minus_2", "group", "n",
+              "class_2_prevalence", "class_1_prevalence")  # fmt: skip
     folded = [plain_table("cohort_table_sensitivity", study.built.sensitivity, across, words)]
     pictures = [
         ("reference_centiles", words.say("cohort_figure_centiles", n=study.built.healthy)),
