@@ -1,4 +1,4 @@
-"""Speed and memory of cohort studies: ``python -m benchmarks.cohort``. Prints a table; nothing is asserted."""
+"""Speed and memory of cohorts: ``python -m benchmarks.cohort``. Prints a table; nothing is asserted."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def test_standardised_to_the_cohort_and_to_a_file(found: Cohort, tmp_path: Path)
     shares = [low[own & (decade == k)].mean() for k in range(len(names))]
     assert row["standardised"] == pytest.approx(np.average(shares, weights=[1, 2, 3, 4]))
     (tmp_path / "standard.csv").write_text("sex,decade,weight\nM,0-9,1\n", encoding="utf-8")
-    with pytest.raises(InputError, match="standard.csv"):
+    with pytest.raises(InputError, match=r"standard\.csv"):
         standard_weights(named, tmp_path)
 
 

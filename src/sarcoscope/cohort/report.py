@@ -11,6 +11,7 @@ from sarcoscope.cohort.page_tables import (
     distribution_tables,
     flow_table,
     mix_table,
+    overlap_table,
     plain_table,
     prevalence_tables,
 )
@@ -58,7 +59,7 @@ def _people(study: Study, words: Words) -> Part:
         words.say("cohort_part_people"),
         [("flow", words.say("cohort_table_flow"))],
         [characteristics(cohort, study.table_one, words)],
-        [flow_table(cohort, words), mix_table(cohort, words)],
+        [flow_table(cohort, words), mix_table(cohort, words), overlap_table(cohort, words)],
     )
 
 
