@@ -61,6 +61,7 @@ bench: $(VENV)/.all
 	$(BIN)/python -m benchmarks.models
 	$(BIN)/python -m benchmarks.dicom
 	$(BIN)/python -m benchmarks.platform
+	$(BIN)/python -m benchmarks.cohort
 
 soak: $(VENV)/.all
 	$(BIN)/python -m tests.soak

@@ -10,8 +10,11 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from scipy.stats import binom
+
 from sarcoscope.jobs.queue import JobQueue
 from sarcoscope.store.store import Store
+from tests.cohort.recovery import coverage
 from tests.conftest import find_ct_data
 from tests.deid.fuzz import fuzz_objects
 from tests.deid.leaks import check_leaks
@@ -105,12 +108,27 @@ def studies(count: int, seed: int, *, postgresql: bool = False, dask: bool = Fal
     print(f"{count} results, each once; killed {dict(found.killed)}; {found.seconds:.0f} s", flush=True)
 
 
+def cohorts(count: int, seed: int) -> None:
+    """Synthetic cohorts: how often each 95 % interval holds the truth that they were made from."""
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory() as temporary:
+        held, runs = coverage(Path(temporary), count, 1000 + seed)
+    for name, n in sorted(held.items()):
+        print(f"{name:<48}{n:>4} of {runs}")
+    share = sum(held.values()) / (len(held) * runs)
+    print(f"{100 * share:.1f} % of {len(held) * runs} intervals held, {time.monotonic() - begin:.0f} s")
+    # A 95 % interval may miss in 5 % of runs; fewer than this many would be a fault, not chance.
+    worst = binom.ppf(1e-4, runs, 0.95)
+    assert min(held.values()) >= worst
+
+
 CHECKS = {
     "readers": (readers, 100_000),
     "objects": (objects, 100_000),
     "leaks": (leaks, 2000),
     "receiver": (receiver, 2000),
     "jobs": (jobs, 500),
+    "cohorts": (cohorts, 200),
     "studies": (studies, 500),
     "studies-postgresql": (partial(studies, postgresql=True), 500),
     "studies-dask": (partial(studies, dask=True), 500),

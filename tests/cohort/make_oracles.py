@@ -12,6 +12,7 @@ from pathlib import Path
 import lifelines
 import numpy as np
 import pandas as pd
+import patsy
 import statsmodels.api as sm
 from lifelines.statistics import multivariate_logrank_test, proportional_hazard_test
 from statsmodels.duration.survfunc import CumIncidenceRight
@@ -105,6 +106,13 @@ def main() -> None:
         "cif": [float(cum.loc[:t].iloc[-1]) for t in at],
         "var": [float(var.loc[:t].iloc[-1]) for t in at],
     }
+    rng = np.random.default_rng(12)
+    x = np.concatenate([[30.0, 80.0], rng.uniform(30, 80, 118)])
+    y = np.sin(x / 9) + rng.normal(0, 0.2, len(x))
+    knots = [30.0, 45.0, 62.0, 80.0]
+    basis = patsy.dmatrix("cr(x, knots=[45.0, 62.0])", {"x": x})
+    fitted = np.asarray(basis) @ np.linalg.lstsq(np.asarray(basis), y, rcond=None)[0]
+    out["spline"] = {"x": x.tolist(), "y": y.tolist(), "knots": knots, "fitted": fitted[:20].tolist()}
     path = Path(__file__).parent / "data" / "oracles.json"
     path.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
 

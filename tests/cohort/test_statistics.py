@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import comb
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,20 @@ def test_counts() -> None:
     many = compare_counts([[3, 1], [1, 3], [0, 4]])
     assert many.name.startswith("Fisher-Freeman-Halton")
     assert many.p == compare_counts([[3, 1], [1, 3], [0, 4]]).p
+    assert many.p == pytest.approx(_exact([3, 1, 0], [4, 4, 4]), abs=0.015)
     assert compare_counts([[3, 0], [5, 0]]).name == "none"
+
+
+def _exact(first: list[int], rows: list[int]) -> float:
+    """Fisher-Freeman-Halton p of a table of three rows and two columns, all tables counted."""
+    weights = {
+        (a, b, sum(first) - a - b): comb(rows[0], a) * comb(rows[1], b) * comb(rows[2], sum(first) - a - b)
+        for a in range(rows[0] + 1)
+        for b in range(rows[1] + 1)
+        if 0 <= sum(first) - a - b <= rows[2]
+    }
+    seen = weights[tuple(first)]
+    return sum(w for w in weights.values() if w <= seen) / sum(weights.values())
 
 
 def test_standardised_share() -> None:
@@ -242,6 +256,14 @@ def test_splines_are_linear_outside_and_smooth() -> None:
     below = spline_basis(np.array([knots[0] - 5.0]), knots)
     assert below[0, 1:] == pytest.approx([0, 0])
     assert spline_basis(P["age"], knots[:2]).shape == (300, 1)
+
+
+def test_splines_fit_as_patsys_natural_splines_do() -> None:
+    o = ORACLE["spline"]
+    x, y = np.array(o["x"]), np.array(o["y"])
+    basis = np.column_stack([np.ones(len(x)), spline_basis(x, np.array(o["knots"]))])
+    fitted = basis @ np.linalg.lstsq(basis, y, rcond=None)[0]
+    assert fitted[:20] == pytest.approx(o["fitted"], rel=1e-6)
 
 
 def test_lms_finds_the_curve_it_was_drawn_from() -> None:

@@ -29,7 +29,7 @@ Language = Annotated[str, typer.Option(help="en or ko.")]
 
 @app.command("import")
 def import_command(
-    table: Annotated[Path, typer.Argument(metavar="TABLE", help="CSV or XLSX, on pseudonyms.")],
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="CSV or XLSX, by pseudonym.")],
     out: OutFolder,
     mapping: Annotated[Path | None, typer.Option(help="Confirmed mapping of the columns.")] = None,
     results: Annotated[Path | None, typer.Option(help="results.csv, to show who has a CT.")] = None,
@@ -49,7 +49,7 @@ def import_command(
 
 @app.command("check")
 def check_command(cohort_file: CohortFile, lang: Language = "en") -> None:
-    """Carry out the cohort file up to its people: flow, groups, and what to be wary of; nothing is written."""
+    """Carry out the cohort file up to its people: flow, groups and warnings; nothing is written."""
     definition = read_definition(cohort_file)
     find_sets(definition.analysis.references, own_sets())
     _tell_people(assemble(definition, cohort_file.parent), lang)

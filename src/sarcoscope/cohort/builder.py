@@ -248,7 +248,7 @@ def _sensitivity(cohort: Cohort, healthy: Flags, part: OwnReference) -> list[dic
     people = subjects_of(cohort.frame, cohort.definition.studies.level, cohort.definition.studies.protocol)
     sex = cohort.frame.text("sex")
     rows: list[dict[str, Any]] = []
-    for span in dict.fromkeys((part.young, *part.compare_young)):
+    for span in sorted({part.young, *part.compare_young}):
         young = healthy & young_people(cohort, span)
         limits, _ = population_rows(_values(cohort, young), cohort.definition.studies.level)
         reference = own_set(limits, options_of(cohort, part, span), "", 0)

@@ -95,7 +95,8 @@ def contains_body(index: str, adjust: Sequence[str]) -> bool:
 def group_models(cohort: Cohort, answers: Sequence[Classified]) -> list[dict[str, Any]]:
     """Odds of low muscle by group: indicators together, without and with adjustment.
 
-    People of several groups carry several indicators; the baseline is who is in none.
+    People of several groups carry several indicators; the baseline is who is in none. p-values are corrected
+    over the groups of all references and indices, for each of the two models; covariates are no hypotheses.
     """
     part = cohort.definition.analysis
     names = [g for g in cohort.members if g != REST]
@@ -114,7 +115,11 @@ def group_models(cohort: Cohort, answers: Sequence[Classified]) -> list[dict[str
             fit = logistic(x[who], low[who], labels)
             warning = "index_contains_body" if body and model == "adjusted" else ""
             rows += _rows({"reference": found.reference, "index": found.index, "model": model}, fit, warning)
-    return corrected(rows, part.correction)
+    for model in ("groups", "adjusted"):
+        own = [r for r in rows if r["model"] == model and r["term"] in names]
+        for row, new in zip(own, corrected(own, part.correction), strict=True):
+            row["p_corrected"] = new["p_corrected"]
+    return rows
 
 
 def _rows(place: dict[str, Any], fit: Fit, warning: str) -> list[dict[str, Any]]:

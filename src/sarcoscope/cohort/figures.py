@@ -26,12 +26,12 @@ def flow_figure(cohort: Cohort, words: Words) -> Figure:
     """Persons and studies from step to step."""
     flow = cohort.flow
     steps = [s for s in flow.steps if s.persons_out or s.studies_out]
-    figure = new_figure(7.4, 0.9 + 0.82 * (len(steps) + 1))
+    figure = new_figure(7.4, 0.4 + 0.8 * (len(steps) + 1))
     axes = figure.subplots()
     axes.axis("off")
     top = len(steps) + 1.0
     axes.set_xlim(0, 10)
-    axes.set_ylim(-0.5, top + 0.5)
+    axes.set_ylim(0.6, top + 0.4)
 
     def box(x: float, y: float, text: str, *, side: bool = False) -> None:
         face = "#ffffff" if side else "#eaf2fa"

@@ -12,6 +12,7 @@ from sarcoscope.cohort.builder import Built, healthy_people
 from sarcoscope.cohort.cells import SEXES
 from sarcoscope.cohort.definition import Outcome, OwnReference
 from sarcoscope.cohort.figure_style import COLOURS, new_figure
+from sarcoscope.cohort.frame import Floats
 from sarcoscope.cohort.outcome import GROUPS, OutcomeResult
 from sarcoscope.cohort.stats.survival import Curve
 from sarcoscope.cohort.words import Words, index_name
@@ -63,12 +64,10 @@ def outcome_figure(result: OutcomeResult, part: Outcome, words: Words) -> Figure
             if name in curves and len(curves[name].times):
                 start = 1.0 if kind == "survival" else 0.0
                 _steps(axes, curves[name], start, COLOURS[k], words.say(f"cohort_muscle_{name}"))
-        axes.set_xlabel(
-            f"{words.say('cohort_axis_time')} ({part.unit.say(words.language)})\n{_at_risk(curves, words)}"
-        )
+        axes.set_xlabel(f"{words.say('cohort_axis_time')} ({part.unit.say(words.language)})")
+        _at_risk(axes, result.times, words)
         axes.set_ylabel(words.say(f"cohort_axis_{kind}", event=part.title.say(words.language)))
-        axes.set_ylim(*((None, 1.0) if kind == "survival" else (0.0, None)))
-        axes.set_xlim(0, None)
+        axes.set_ylim(0.0, 1.0 if kind == "survival" else None)
         axes.legend(loc="lower left" if kind == "survival" else "upper left")
     return figure
 
@@ -87,19 +86,22 @@ def _steps(axes: Any, curve: Curve, start: float, colour: str, label: str) -> No
     )
 
 
-def _at_risk(curves: dict[str, Curve], words: Words) -> str:
-    """A line a group with the people at risk at whole times."""
-    last = max((c.times[-1] for c in curves.values() if len(c.times)), default=1.0)
-    step = max(int(np.ceil(last / 5)), 1)
+def _at_risk(axes: Any, times: dict[str, Floats], words: Words) -> None:
+    """Rows of people at risk under the ticks of the time axis."""
+    last = max(float(t.max()) for t in times.values())
+    step = max(int(np.ceil(last / 5)), 1) if last > 2 else last / 4
     places = np.arange(0, last + 1e-9, step)
-    lines = [f"{words.say('cohort_axis_at_risk')} ({', '.join(f'{p:g}' for p in places)})"]
-    for name in GROUPS:
-        if name in curves and len(curves[name].times):
-            c = curves[name]
-            at = np.minimum(np.searchsorted(c.times, places, "left"), len(c.times) - 1)
-            counts = ", ".join(f"{int(c.at_risk[k])}" for k in at)
-            lines.append(f"{words.say(f'cohort_muscle_{name}')}: {counts}")
-    return "\n".join(lines)
+    axes.set_xlim(0, last * 1.02)
+    axes.set_xticks(places, [f"{p:g}" for p in places])
+    below = axes.get_xaxis_transform()
+    axes.text(
+        0, -0.21, words.say("cohort_axis_at_risk"), transform=below, ha="left", fontsize=7, color="#4b5563"
+    )
+    for k, name in enumerate(n for n in GROUPS if n in times):
+        y = -0.26 - 0.05 * k
+        for place in places:
+            count = int((times[name] >= place).sum())
+            axes.text(place, y, str(count), transform=below, ha="center", fontsize=7, color=COLOURS[k])
 
 
 def spline_figure(result: OutcomeResult, part: Outcome, words: Words) -> Figure | None:

@@ -72,6 +72,8 @@ class OutcomeResult:
     spline: tuple[Floats, Floats, Floats, Floats] | None
     """(values, hazard ratio against the median, lower, upper bound)."""
     cut_points: tuple[dict[str, Any], ...]
+    times: dict[str, Floats]
+    """``low`` and ``not_low`` -> everybody's time of follow-up."""
     notes: tuple[Note, ...]
 
     def curves(self) -> list[dict[str, Any]]:
@@ -126,7 +128,15 @@ def follow(cohort: Cohort, part: Outcome, sets: Sequence[ReferenceSet]) -> Outco
     cuts = cut_points(cohort, part.cutpoint, people.rows, people.time, people.event) if part.cutpoint else []
     at = _at(people, masks, survival, incidence)
     return OutcomeResult(
-        tuple(models), tuple(tests), tuple(at), survival, incidence, spline, tuple(cuts), tuple(notes)
+        tuple(models),
+        tuple(tests),
+        tuple(at),
+        survival,
+        incidence,
+        spline,
+        tuple(cuts),
+        {n: people.time[m] for n, m in masks.items() if m.any()},
+        tuple(notes),
     )
 
 

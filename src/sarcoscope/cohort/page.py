@@ -11,8 +11,8 @@ from sarcoscope.cohort.page_tables import PageTable
 from sarcoscope.language.catalogue import say
 
 _STYLE: Final = """
-body { font: 15px/1.55 Pretendard, system-ui, sans-serif; margin: 2rem auto; max-width: 1120px;
-padding: 0 1rem; color: #1c1c1e }
+body { font: 15px/1.55 Pretendard, system-ui, 'Malgun Gothic', 'Noto Sans KR', sans-serif;
+margin: 2rem auto; max-width: 1120px; padding: 0 1rem; color: #1c1c1e }
 h1 { font-size: 1.5rem; margin-bottom: .2rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
 .wide { overflow-x: auto } table { border-collapse: collapse; margin: .4rem 0; font-size: .86rem }
 caption { text-align: left; font-weight: 600; padding: .3rem 0 }

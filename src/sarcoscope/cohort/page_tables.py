@@ -49,6 +49,17 @@ def mix_table(cohort: Cohort, words: Words) -> PageTable:
     return PageTable(words.say("cohort_table_mix"), head, tuple(rows))
 
 
+def overlap_table(cohort: Cohort, words: Words) -> PageTable:
+    """People in both of two groups."""
+    names = list(cohort.members)
+    rows = tuple(
+        (words.titles[a], *(str(int((cohort.members[a] & cohort.members[b]).sum())) for b in names))
+        for a in names
+    )
+    head = (words.heading("group"), *(words.titles[n] for n in names))
+    return PageTable(words.say("cohort_table_overlap"), head, rows)
+
+
 def characteristics(cohort: Cohort, rows: Sequence[Row], words: Words) -> PageTable:
     """Table 1."""
     groups = [ALL, *cohort.members]

@@ -11,6 +11,7 @@ from sarcoscope.cohort.page_tables import (
     distribution_tables,
     flow_table,
     mix_table,
+    overlap_table,
     plain_table,
     prevalence_tables,
 )
@@ -58,7 +59,7 @@ def _people(study: Study, words: Words) -> Part:
         words.say("cohort_part_people"),
         [("flow", words.say("cohort_table_flow"))],
         [characteristics(cohort, study.table_one, words)],
-        [flow_table(cohort, words), mix_table(cohort, words)],
+        [flow_table(cohort, words), mix_table(cohort, words), overlap_table(cohort, words)],
     )
 
 
@@ -124,8 +125,8 @@ def _reference(study: Study, words: Words) -> Part | None:
     columns = ("index", "sex", "n", "mean", "sd", "t_minus_1", "t_minus_2", "p5", "p50", "p95", "skewness",
                "normality_test", "normality_p", "warning")  # fmt: skip
     table = plain_table("cohort_table_cutoffs", study.built.cutoffs, columns, words, "cohort_cutoffs_note")
-    across = ("young", "index", "sex", "n_young", "t_minus_1", "t_minus_2", "group", "n", "class_2_prevalence",
-               "class_1_prevalence")  # fmt: skip
+    across = ("young", "index", "sex", "n_young", "t_minus_1", "t_minus_2", "group", "n",
+              "class_2_prevalence", "class_1_prevalence")  # fmt: skip
     folded = [plain_table("cohort_table_sensitivity", study.built.sensitivity, across, words)]
     pictures = [
         ("reference_centiles", words.say("cohort_figure_centiles", n=study.built.healthy)),

@@ -144,7 +144,14 @@ def _manifest(
             {"step": s.title.en, "persons_left": s.persons_left, "studies_left": s.studies_left}
             for s in flow.steps
         ],
-        "references": {s.name: {"source": s.source, "certainty": s.certainty} for s in study.sets},
+        "references": {
+            s.name: {
+                "source": s.source,
+                "certainty": s.certainty,
+                "sha256": _digest(reference_text(s).encode()),
+            }
+            for s in study.sets
+        },
         "codes": [
             {"prefix": c.prefix, "disease": c.disease, "source": c.source, "certainty": c.certainty}
             for c in (clinical.codes_used if clinical else ())

@@ -65,6 +65,7 @@ class Study:
             Sheet("flow", ("step", "reason_en", "reason_ko", "persons_out", "studies_out", "persons_left",
                            "studies_left"), steps),
             Sheet("mix", ("column", "value", "n"), mixes),
+            Sheet("overlap", ("group", "with", "n"), overlaps(self.cohort)),
             Sheet("table_one", ("characteristic", *groups), self.table_one),
             Sheet("distribution", distribution.COLUMNS, self.distributions),
             Sheet("prevalence", prevalence.COLUMNS, self.prevalences),
@@ -91,6 +92,15 @@ class Study:
         return [s for s in found if s.rows]
 
 
+def overlaps(cohort: Cohort) -> Rows:
+    """How many people are in both of two groups (of one with itself: in the group)."""
+    return [
+        {"group": a, "with": b, "n": int((cohort.members[a] & cohort.members[b]).sum())}
+        for a in cohort.members
+        for b in cohort.members
+    ]
+
+
 def do_study(definition: Definition, base: Path, progress: Progress | None = None) -> Study:
     """Assemble a cohort and compute all of its tables.
 
@@ -105,7 +115,8 @@ def do_study(definition: Definition, base: Path, progress: Progress | None = Non
     report("cohort", 0.4)
     part = definition.reference
     built = builder.build(cohort, part) if part is not None else None
-    sets = (*known, *((built.reference,) if built else ()))
+    own = (built.reference,) if built else ()
+    sets = (*(s for s in known if not built or s.name != built.reference.name), *own)
     answers = prevalence.classify_all(cohort, sets)
     report("cohort", 0.6)
     weights = prevalence.standard_weights(cohort, base)

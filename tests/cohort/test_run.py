@@ -1,0 +1,164 @@
+"""The whole way: one command, the same bytes again, files that Excel and people can read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sarcoscope.cohort.codes import code_table
+from sarcoscope.cohort.column_map import read_column_map
+from sarcoscope.cohort.run import run_cohort
+from sarcoscope.cohort.sheets import Sheet, cell, sheet_bytes
+from sarcoscope.language.catalogue import messages
+from sarcoscope.samples.population_files import write_sample_cohort
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sample")
+    write_sample_cohort(folder, preset="mixed", n=1500, seed=4)
+    text = (folder / "cohort.toml").read_text(encoding="utf-8")
+    (folder / "cohort.toml").write_text(
+        text.replace("[reference]", "[reference]\ndraws = 100"), encoding="utf-8"
+    )
+    return folder
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def _run(*arguments: object, home: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sarcoscope.cli.main", *map(str, arguments)]
+    environment = {
+        **os.environ,
+        "PYTHONIOENCODING": "utf-8",
+        "SARCOSCOPE_HOME": str(home),
+        "PYTHONHASHSEED": "random",
+    }
+    return subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", env=environment, check=False
+    )
+
+
+def test_the_same_file_gives_the_same_bytes_in_another_process(sample: Path, tmp_path: Path) -> None:
+    run_cohort(sample / "cohort.toml", tmp_path / "a")
+    done = _run(
+        "cohort", "run", sample / "cohort.toml", "--out", tmp_path / "b", "-q", home=tmp_path / "home"
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = _files(tmp_path / "a"), _files(tmp_path / "b")
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name] != second[name]] == []
+    manifest = json.loads(first["manifest.json"])
+    assert manifest["groups_kind"] == "overlapping"
+    assert manifest["persons_in_several_groups"] > 0
+    assert set(manifest["outputs"]) == set(first) - {"manifest.json"}
+    assert {
+        f"figures/{n}.{k}"
+        for n in ("flow", "distribution", "prevalence_p0", "outcome")
+        for k in ("png", "svg", "pdf")
+    } <= set(first)
+
+
+def test_korean_report_and_tables_for_a_spreadsheet(sample: Path, tmp_path: Path) -> None:
+    run_cohort(sample / "cohort.toml", tmp_path, language="ko", formats=("png",))
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<html lang='ko'>" in page
+    assert "근육량 저하 유병률" in page
+    assert not re.search(r"cohort_[a-z_]+|\{[a-z_]+\}", page)
+    content = (tmp_path / "tables" / "prevalence.csv").read_bytes()
+    assert content.startswith(b"\xef\xbb\xbf")
+    rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+    assert {r["group_title"] for r in rows} == {"전체", "지방간", "간경변", "간염", "간섬유화", "간질환 없음"}
+    for row in rows:
+        assert int(row["n"]) == int(row["comparable"]) + int(row["not_comparable"])
+
+
+def test_every_word_of_the_report_is_in_both_languages() -> None:
+    used = set()
+    for path in (ROOT / "src" / "sarcoscope" / "cohort").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        used |= set(re.findall(r'"(cohort_(?!note_\{)[a-z0-9_A-Z]+)"', text))
+    used -= {"cohort_file", "cohort_flow_index_", "cohort_note_"}
+    missing = {code for code in used if code not in messages()}
+    assert missing == set()
+    for code, message in messages().items():
+        if code.startswith("cohort_"):
+            assert set(re.findall(r"\{(\w+)\}", message.texts["en"])) == set(
+                re.findall(r"\{(\w+)\}", message.texts["ko"])
+            ), code
+
+
+def test_cells_of_a_spreadsheet() -> None:
+    assert [cell(v) for v in (None, float("nan"), True, 3, 1 / 3, "=1+1", "-x", -1.5)] == [
+        "", "", "yes", "3", "0.3333333333", "'=1+1", "'-x", "-1.5",
+    ]  # fmt: skip
+    found = sheet_bytes(Sheet("a", ("group", "n"), [{"group": "g", "n": 1}]), {"g": "가"}).decode("utf-8-sig")
+    assert found == "group,group_title,n\r\ng,가,1\r\n"
+
+
+def test_import_check_and_reference_commands(sample: Path, tmp_path: Path) -> None:
+    home, out = tmp_path / "home", tmp_path / "import"
+    done = _run("cohort", "import", sample / "clinical.csv", "--out", out, home=home)
+    assert "confirmed = true" in done.stderr
+    mapping = out / "mapping.toml"
+    done = _run("cohort", "import", sample / "clinical.csv", "--out", out, "--mapping", mapping, home=home)
+    assert (done.returncode, "is a suggestion" in done.stderr) == (2, True)
+    mapping.write_text(
+        mapping.read_text(encoding="utf-8").replace("confirmed = false", "confirmed = true"), encoding="utf-8"
+    )
+    assert read_column_map(mapping).codes.columns == ("icd10",)
+    options = ("--out", out, "--mapping", mapping, "--results", sample / "results.csv")
+    done = _run("cohort", "import", sample / "clinical.csv", *options, home=home)
+    assert done.returncode == 0, done.stderr
+    assert {p.name for p in out.iterdir()} == {
+        "mapping.toml",
+        "clinical.csv",
+        "dictionary.csv",
+        "matches.csv",
+    }
+    done = _run("cohort", "check", sample / "cohort.toml", "--lang", "ko", home=home)
+    assert (done.returncode, "질환군이 중복됩니다" in done.stderr.replace("\n", " ")) == (0, True)
+    done = _run("cohort", "reference", sample / "cohort.toml", home=home)
+    assert "own_liver_free' (version 1) is ready" in done.stdout
+    done = _run("reference", "show", "own_liver_free", home=home)
+    assert "population" in done.stdout
+
+
+def test_a_bad_table_leaves_its_problems_and_nothing_else(sample: Path, tmp_path: Path) -> None:
+    lines = (sample / "clinical.csv").read_text(encoding="utf-8").splitlines()
+    lines[5] = lines[5].replace(",M,", ",X,").replace(",F,", ",X,")
+    (tmp_path / "bad.csv").write_text("\n".join(lines), encoding="utf-8")
+    out = tmp_path / "out"
+    done = _run(
+        "cohort",
+        "import",
+        tmp_path / "bad.csv",
+        "--out",
+        out,
+        "--mapping",
+        sample / "mapping.toml",
+        home=tmp_path,
+    )
+    assert done.returncode == 2
+    assert "row 6" in done.stderr
+    assert [p.name for p in out.iterdir()] == ["problems.csv"]
+    done = _run("cohort", "run", tmp_path / "nothing.toml", "--out", out, home=tmp_path)
+    assert (done.returncode, "There is no cohort file" in done.stderr) == (2, True)
+
+
+def test_codes_of_the_documents() -> None:
+    page = (ROOT / "docs" / "cohort.md").read_text(encoding="utf-8")
+    for code in code_table():
+        assert f"| {code.prefix} | {code.disease} |" in page, code.prefix
