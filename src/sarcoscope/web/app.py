@@ -22,6 +22,7 @@ from sarcoscope.web.problems import PROBLEMS, add_problems
 from sarcoscope.web.routers import (
     administration,
     body,
+    cohorts,
     corrections,
     explanation,
     readings,
@@ -81,7 +82,8 @@ def create_app(store: Store, *, intake: Intake | None = None) -> FastAPI:
     app.state.store, app.state.intake = store, taking
     api = APIRouter(prefix=API)
     for room in (
-        session, uploads, body, worklist, study, viewer, explanation, corrections, readings, administration,
+        session, uploads, body, worklist, study, viewer, explanation, corrections, readings, cohorts,
+        administration,
     ):  # fmt: skip
         api.include_router(room.router)
     api.include_router(_about)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import tempfile
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import combinations
-from typing import IO, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
@@ -25,8 +22,6 @@ from sarcoscope.errors import (
     ConflictError,
     InputError,
     NotFoundError,
-    SarcoscopeError,
-    StorageError,
 )
 from sarcoscope.imaging.volume import Geometry, Volume
 from sarcoscope.jobs.study_job import queue_study
@@ -50,7 +45,6 @@ from sarcoscope.store.readings import (
     withdraw,
 )
 from sarcoscope.store.results import result_of
-from sarcoscope.store.store import Store
 from sarcoscope.store.tables import (
     Analysis,
     Centre,
@@ -76,6 +70,7 @@ from sarcoscope.store.versions import (
 from sarcoscope.validation.overlap import mask_difference
 from sarcoscope.validation.readers import Reading, common_slices, ends_apart
 from sarcoscope.web.access import RANK, Access, AccessDep, Number
+from sarcoscope.web.archives import zip_answer
 from sarcoscope.web.routers.corrections import (
     Numbers,
     SliceIndex,
@@ -435,7 +430,9 @@ def export_reader_study(number: Number, access: AccessDep) -> Response:
         said = json.dumps(agreement_of(session, store, study), indent=1, ensure_ascii=False, allow_nan=False)
         masks = masks_of(session, number)
         ids = study.project_id, study.centre_id
-    out = _archive(store, _csv([_task_entry(t) for t in named]), said, masks)
+    texts = {"readings.csv": _csv([_task_entry(t) for t in named]), "agreement.json": said}
+    files = {f"masks/{task}.nii.gz": sha for task, sha in masks.items()}
+    answer = zip_answer(store, f"reader-study-{number}.zip", texts, files)
     with store.database.writing() as session:
         access.audit(
             session,
@@ -444,40 +441,7 @@ def export_reader_study(number: Number, access: AccessDep) -> Response:
             project_id=ids[0],
             centre_id=ids[1],
         )
-    headers = {
-        "Content-Disposition": f'attachment; filename="reader-study-{number}.zip"',
-        "Content-Length": str(out.seek(0, io.SEEK_END)),
-    }
-    return StreamingResponse(_blocks(out), media_type="application/zip", headers=headers)
-
-
-def _archive(store: Store, table: str, said: str, masks: Mapping[int, str]) -> IO[bytes]:
-    """The zip of a reader study, in a file that is gone when it is closed.
-
-    Raises:
-        StorageError: the disk is full.
-    """
-    out = tempfile.TemporaryFile(dir=store.data / "work")  # noqa: SIM115 - closed when it was sent
-    try:
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("readings.csv", table)
-            archive.writestr("agreement.json", said)
-            for task, sha in masks.items():
-                archive.writestr(f"masks/{task}.nii.gz", store.files.read(sha), zipfile.ZIP_STORED)
-    except OSError as error:
-        out.close()
-        raise StorageError(f"The export could not be written: {error.strerror}.") from error
-    except SarcoscopeError:
-        out.close()
-        raise
-    return out
-
-
-def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
-    with stream:
-        stream.seek(0)
-        while block := stream.read(_BLOCK):
-            yield block
+    return answer
 
 
 def _csv(tasks: Sequence[TaskEntry]) -> str:
