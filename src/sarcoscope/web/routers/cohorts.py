@@ -267,9 +267,7 @@ def _linked(access: Access, where: _Where, given: TableGiven, folder: Path) -> _
     if column is None:
         raise InputError(f"No column says whose a row is: name one 'pseudonym', or {', '.join(KEYS)}.")
     if len(where.centres) > 1:
-        raise InputError(
-            "A table with hospital numbers belongs to one centre: choose one, or link it before."
-        )
+        raise InputError("A table with hospital numbers belongs to one centre: choose one, or link it first.")
     access.require_mapping(where.project, where.centres[0])
     out = folder / "linked.csv"
     with access.store.mapping(where.centre_codes[0], where.project_code) as mapping:
@@ -333,7 +331,7 @@ def look_at_table(given: TableShown, access: AccessDep) -> TableEntry:
 
 @router.post("/table/check")
 def check_table(given: TableMapped, access: AccessDep) -> TableChecked:
-    """Every row of a clinical table checked, and matched with the studies (role manager); nothing is stored."""
+    """Every row of a clinical table checked and matched with the studies (role manager); nothing is stored."""
     store = access.store
     with _laid_out(access, given) as (where, _, path):
         found = import_clinical(path, _mapping(given.mapping))
