@@ -331,7 +331,7 @@ def look_at_table(given: TableShown, access: AccessDep) -> TableEntry:
 
 @router.post("/table/check")
 def check_table(given: TableMapped, access: AccessDep) -> TableChecked:
-    """Every row of a clinical table checked and matched with the studies (role manager); nothing is stored."""
+    """Every row of a clinical table checked and matched with studies (role manager); nothing is stored."""
     store = access.store
     with _laid_out(access, given) as (where, _, path):
         found = import_clinical(path, _mapping(given.mapping))
@@ -459,7 +459,8 @@ def _entry(session: Session, access: Access, cohort: CohortRow) -> CohortEntry:
     keys = [v.job_key for v in cohort.versions if v.job_key]
     jobs = {j.key: j for j in session.scalars(select(JobRow).where(JobRow.key.in_(keys)))}
     users = {v.user_id for v in cohort.versions}
-    names = dict(session.execute(select(User.id, User.name).where(User.id.in_(users))).tuples())
+    asked = select(User.id, User.name).where(User.id.in_(users))
+    names = {user: name for user, name in session.execute(asked)}
     newest = cohort.versions[-1].definition if cohort.versions else {}
     return CohortEntry(
         id=cohort.id,

@@ -1,0 +1,182 @@
+"""Cohorts over the API: the store's studies give what ``sarcoscope cohort run`` gives on a batch's files."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sarcoscope.cohort.run import run_cohort
+from sarcoscope.store.store import Store
+from sarcoscope.store.upkeep import check_store
+from tests.web.cohort_store import fill_with_cohort, table_of
+from tests.web.server import Client, add_users, client, running, work_off
+
+PLACE = {"project": "liver", "centres": ["here"]}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, str, Path]]:
+    """A server over 1,500 synthetic people, and the files that they came from."""
+    root = tmp_path_factory.mktemp("cohorts")
+    store = Store.open(root / "data")
+    add_users(store)
+    folder = fill_with_cohort(store, root / "sample", 1500)
+    with running(store) as url:
+        yield store, url, folder
+    store.close()
+
+
+@pytest.fixture
+def manager(place: tuple[Store, str, Path]) -> Client:
+    return client(place[1], "manager")
+
+
+def given(folder: Path, **more: Any) -> dict[str, Any]:
+    definition = tomllib.loads((folder / "cohort.toml").read_text(encoding="utf-8"))
+    mapping = tomllib.loads((folder / "mapping.toml").read_text(encoding="utf-8"))
+    return {
+        **PLACE,
+        "definition": definition,
+        "table": table_of(folder / "clinical.csv"),
+        "mapping": mapping,
+        **more,
+    }
+
+
+def test_a_table_is_understood_checked_and_matched(manager: Client, place: tuple[Store, str, Path]) -> None:
+    table = table_of(place[2] / "clinical.csv")
+    found = manager.post("/cohorts/table", json={**PLACE, "table": table})
+    assert found.status_code == 200, found.text
+    told = found.json()
+    assert told["suggestion"]["columns"]["pseudonym"] == "pseudonym"
+    assert told["suggestion"]["codes"]["columns"] == ["icd10"]
+    checked = manager.post(
+        "/cohorts/table/check", json={**PLACE, "table": table, "mapping": told["suggestion"]}
+    )
+    assert checked.status_code == 200, checked.text
+    said = checked.json()
+    assert (said["n_problems"], said["problems"]) == (0, [])
+    assert said["matched"] > 1400
+    assert {"fatty_liver", "cirrhosis"} <= set(said["diseases"])
+    # A height in metres and a doubled person are named by their row; nothing is kept.
+    lines = (place[2] / "clinical.csv").read_text(encoding="utf-8-sig").splitlines()
+    heading = lines[0].split(",")
+    wrong = lines[5].split(",")
+    wrong[heading.index("height_cm")] = "1.7"
+    bad = "\n".join([*lines[:5], ",".join(wrong), *lines[6:], lines[7]]).encode()
+    table = {"name": "bad.csv", "content": base64.b64encode(bad).decode()}
+    said = manager.post(
+        "/cohorts/table/check", json={**PLACE, "table": table, "mapping": told["suggestion"]}
+    ).json()
+    assert {p["row"] for p in said["problems"]} >= {6}
+    assert said["n_problems"] >= 2
+    assert manager.get("/cohorts").json() == []
+
+
+def test_a_preview_counts_nobody_twice(manager: Client, place: tuple[Store, str, Path]) -> None:
+    answer = manager.post("/cohorts/preview", json=given(place[2]))
+    assert answer.status_code == 200, answer.text
+    said = answer.json()
+    assert said["persons"] == said["flow"][-1]["persons_left"] == said["flow"][-1]["studies_left"]
+    left = (said["flow_persons"], said["flow_studies"])
+    for step in said["flow"]:
+        left = (left[0] - step["persons_out"], left[1] - step["studies_out"])
+        assert left == (step["persons_left"], step["studies_left"])
+    assert said["titles"]["cirrhosis"]["ko"] == "간경변"
+    assert any("group" in n["en"].lower() or "disease" in n["en"].lower() for n in said["notes"])
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "text"),
+    [
+        ({"definition": {"version": 1}}, 422, "cohort file"),
+        ({"mapping": {"columns": {"sex": "sex"}}}, 422, "mapping"),
+        ({"centres": ["there"]}, 404, "not yours"),
+        ({"table": {"name": "x.csv", "content": "@@@@"}}, 422, "arrive"),
+        ({"table": {"name": "x.csv", "content": base64.b64encode(b"a,b\n1,2\n").decode()}}, 422, "whose"),
+    ],
+)
+def test_what_cannot_be_used_is_said(
+    manager: Client, place: tuple[Store, str, Path], change: dict[str, Any], status: int, text: str
+) -> None:
+    answer = manager.post("/cohorts", json=given(place[2], **change))
+    assert answer.status_code == status, answer.text
+    assert text in answer.json()["detail"]
+    assert manager.get("/cohorts").json() == []
+
+
+def test_paths_of_a_cohort_file_are_set_aside(manager: Client, place: tuple[Store, str, Path]) -> None:
+    asked = given(place[2])
+    asked["definition"]["studies"]["results"] = "../../../etc/passwd"
+    asked["definition"]["studies"]["people"] = "/etc/passwd"
+    asked["definition"]["clinical"]["table"] = "/etc/passwd"
+    assert manager.post("/cohorts/preview", json=asked).status_code == 200
+    asked["definition"]["analysis"]["standard"] = "/etc/passwd"
+    assert manager.post("/cohorts/preview", json=asked).status_code == 422
+
+
+def test_the_job_gives_what_the_command_gives(
+    manager: Client, place: tuple[Store, str, Path], tmp_path: Path
+) -> None:
+    store, url, folder = place
+    done = manager.post("/cohorts", json=given(folder, reason="first look"))
+    assert done.status_code == 201, done.text
+    number = done.json()["id"]
+    assert done.json()["versions"][0]["status"] == "queued"
+    work_off(store)
+    cohort = client(url, "viewer").get(f"/cohorts/{number}").json()
+    (version,) = cohort["versions"]
+    assert (version["status"], version["error"], version["reason"]) == ("done", None, "first look")
+    run_cohort(folder / "cohort.toml", tmp_path / "out")
+    home = f"/cohorts/{number}/versions/1"
+    for name in ("prevalence", "distribution", "group_models", "outcome_models", "reference_cutoffs"):
+        content = (tmp_path / "out" / "tables" / f"{name}.csv").read_bytes()
+        assert manager.get(f"{home}/files/en/tables/{name}.csv").content == content, name
+        table = manager.get(f"{home}/tables/{name}").json()
+        assert len(table["rows"]) == content.count(b"\r\n") - 1
+    report = manager.get(f"{home}/files/ko/report.html")
+    assert report.headers["content-type"].startswith("text/html")
+    assert "간경변" in report.text
+    figure = manager.get(f"{home}/files/en/figures/flow.svg")
+    assert figure.headers["content-type"] == "image/svg+xml"
+    with zipfile.ZipFile(io.BytesIO(manager.get(f"{home}/export.zip").content)) as archive:
+        names = set(archive.namelist())
+        assert {"cohort.json", "en/report.html", "ko/report.html", "en/manifest.json"} <= names
+        assert not any(n.startswith("in/") for n in names), "rows of persons are not exported"
+        assert json.loads(archive.read("cohort.json"))["name"] == "liver"
+    assert manager.get(f"{home}/files/in/table").status_code == 404
+    assert check_store(store).sound
+    assert check_store(store).unnamed == []
+
+
+def test_versions_rights_and_the_end(manager: Client, place: tuple[Store, str, Path]) -> None:
+    store, url, folder = place
+    again = given(folder, reason="other decades")
+    again["definition"]["analysis"]["decades"] = [40, 60, 80]
+    assert manager.post("/cohorts", json=again).json()["versions"][0]["number"] == 2
+    work_off(store)
+    first, second = (manager.get(f"/cohorts/1/versions/{v}/tables/prevalence").json()["rows"] for v in (1, 2))
+    assert first != second
+    viewer, stranger = client(url, "viewer"), client(url, "stranger")
+    assert viewer.get("/cohorts/1").status_code == 200
+    assert viewer.post("/cohorts", json=again).status_code == 403
+    assert viewer.delete("/cohorts/1").status_code == 403
+    assert stranger.get("/cohorts").json() == []
+    for path in (
+        "",
+        "/versions/1/tables/prevalence",
+        "/versions/1/files/en/report.html",
+        "/versions/1/export.zip",
+    ):
+        assert stranger.get(f"/cohorts/1{path}").status_code == 404
+    assert manager.delete("/cohorts/1").status_code == 204
+    assert manager.get("/cohorts").json() == []
+    assert check_store(store).unnamed == []
