@@ -335,6 +335,278 @@ export type Chosen = {
 };
 
 /**
+ * CohortChoices
+ *
+ * What can be chosen.
+ */
+export type CohortChoices = {
+    /**
+     * Levels
+     */
+    levels: Array<string>;
+    /**
+     * Phases
+     */
+    phases: Array<string>;
+    /**
+     * References
+     *
+     * Name -> title.
+     */
+    references: {
+        [key: string]: string;
+    };
+    /**
+     * Columns
+     *
+     * Columns of the studies that a rule may name.
+     */
+    columns: Array<string>;
+    /**
+     * Fields
+     */
+    fields: Array<FieldEntry>;
+};
+
+/**
+ * CohortEntry
+ *
+ * A cohort.
+ */
+export type CohortEntry = {
+    /**
+     * Id
+     */
+    id: number;
+    /**
+     * Project
+     */
+    project: string;
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Title
+     */
+    title: {
+        [key: string]: string;
+    };
+    /**
+     * Centres
+     */
+    centres: Array<string>;
+    /**
+     * Versions
+     *
+     * Newest first.
+     */
+    versions: Array<CohortVersionEntry>;
+    /**
+     * Can Manage
+     */
+    can_manage: boolean;
+};
+
+/**
+ * CohortGiven
+ *
+ * A cohort file to be run.
+ */
+export type CohortGiven = {
+    /**
+     * Project
+     */
+    project: string;
+    /**
+     * Centres
+     */
+    centres: Array<string>;
+    /**
+     * Definition
+     *
+     * As docs/cohort.md says; the files it names are set aside.
+     */
+    definition: {
+        [key: string]: unknown;
+    };
+    table?: TableGiven | null;
+    /**
+     * Mapping
+     */
+    mapping?: {
+        [key: string]: unknown;
+    } | null;
+    /**
+     * Reason
+     */
+    reason?: string;
+};
+
+/**
+ * CohortPreview
+ *
+ * Who would be in it.
+ */
+export type CohortPreview = {
+    /**
+     * Persons
+     */
+    persons: number;
+    /**
+     * Flow Persons
+     */
+    flow_persons: number;
+    /**
+     * Flow Studies
+     */
+    flow_studies: number;
+    /**
+     * Flow
+     */
+    flow: Array<FlowStep>;
+    /**
+     * Groups
+     */
+    groups: {
+        [key: string]: number;
+    };
+    /**
+     * Titles
+     */
+    titles: {
+        [key: string]: {
+            [key: string]: string;
+        };
+    };
+    /**
+     * Mixes
+     */
+    mixes: {
+        [key: string]: {
+            [key: string]: number;
+        };
+    };
+    /**
+     * Notes
+     */
+    notes: Array<{
+        [key: string]: string;
+    }>;
+    /**
+     * Columns
+     */
+    columns: Array<string>;
+};
+
+/**
+ * CohortTable
+ *
+ * A table that came out.
+ */
+export type CohortTable = {
+    /**
+     * Columns
+     */
+    columns: Array<string>;
+    /**
+     * Rows
+     */
+    rows: Array<Array<string>>;
+};
+
+/**
+ * CohortTried
+ *
+ * A cohort file to be tried.
+ */
+export type CohortTried = {
+    /**
+     * Project
+     */
+    project: string;
+    /**
+     * Centres
+     */
+    centres: Array<string>;
+    /**
+     * Definition
+     *
+     * As docs/cohort.md says; the files it names are set aside.
+     */
+    definition: {
+        [key: string]: unknown;
+    };
+    table?: TableGiven | null;
+    /**
+     * Mapping
+     */
+    mapping?: {
+        [key: string]: unknown;
+    } | null;
+};
+
+/**
+ * CohortVersionEntry
+ *
+ * A version of a cohort.
+ */
+export type CohortVersionEntry = {
+    /**
+     * Number
+     */
+    number: number;
+    /**
+     * Made
+     */
+    made: string;
+    /**
+     * User
+     */
+    user: string;
+    /**
+     * Reason
+     */
+    reason: string;
+    /**
+     * Table
+     */
+    table: string;
+    /**
+     * Status
+     */
+    status: string;
+    /**
+     * Stage
+     */
+    stage: string;
+    /**
+     * Progress
+     */
+    progress: number;
+    /**
+     * Error
+     */
+    error: string | null;
+    /**
+     * Files
+     */
+    files: Array<string>;
+    /**
+     * Definition
+     */
+    definition: {
+        [key: string]: unknown;
+    };
+    /**
+     * Mapping
+     */
+    mapping: {
+        [key: string]: unknown;
+    } | null;
+};
+
+/**
  * Credentials
  *
  * Name and password.
@@ -423,6 +695,32 @@ export type Done = {
 };
 
 /**
+ * FieldEntry
+ *
+ * A field that a clinical table may have.
+ */
+export type FieldEntry = {
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Kind
+     */
+    kind: string;
+    /**
+     * Title
+     */
+    title: {
+        [key: string]: string;
+    };
+    /**
+     * Units
+     */
+    units: Array<string>;
+};
+
+/**
  * FileEntry
  *
  * A file of the newest analysis.
@@ -468,6 +766,36 @@ export type Finished = {
      * Comment
      */
     comment?: string;
+};
+
+/**
+ * FlowStep
+ *
+ * What a rule took away.
+ */
+export type FlowStep = {
+    /**
+     * Title
+     */
+    title: {
+        [key: string]: string;
+    };
+    /**
+     * Persons Out
+     */
+    persons_out: number;
+    /**
+     * Studies Out
+     */
+    studies_out: number;
+    /**
+     * Persons Left
+     */
+    persons_left: number;
+    /**
+     * Studies Left
+     */
+    studies_left: number;
 };
 
 /**
@@ -1157,6 +1485,32 @@ export type Planned = {
      * Seed
      */
     seed?: number;
+};
+
+/**
+ * ProblemEntry
+ *
+ * Something wrong in a table.
+ */
+export type ProblemEntry = {
+    /**
+     * Row
+     *
+     * The heading is 1; 0: the whole column.
+     */
+    row: number;
+    /**
+     * Column
+     */
+    column: string;
+    /**
+     * Code
+     */
+    code: string;
+    /**
+     * Text
+     */
+    text: string;
 };
 
 /**
@@ -1859,6 +2213,166 @@ export type StudyReadings = {
      * Pairs
      */
     pairs: Array<ReadingPair>;
+};
+
+/**
+ * TableChecked
+ *
+ * A table under a mapping.
+ */
+export type TableChecked = {
+    /**
+     * Problems
+     *
+     * The first 200.
+     */
+    problems: Array<ProblemEntry>;
+    /**
+     * N Problems
+     */
+    n_problems: number;
+    /**
+     * Rows
+     */
+    rows: number;
+    /**
+     * People
+     */
+    people: number;
+    /**
+     * Matched
+     *
+     * People with a measured CT.
+     */
+    matched: number;
+    /**
+     * Days Median
+     */
+    days_median: number | null;
+    /**
+     * Days Most
+     */
+    days_most: number | null;
+    /**
+     * Unverified Codes
+     */
+    unverified_codes: Array<string>;
+    /**
+     * Unknown Codes
+     */
+    unknown_codes: Array<string>;
+    /**
+     * Diseases
+     */
+    diseases: Array<string>;
+    /**
+     * Dictionary
+     */
+    dictionary: Array<{
+        [key: string]: unknown;
+    }>;
+};
+
+/**
+ * TableEntry
+ *
+ * What a table seems to hold.
+ */
+export type TableEntry = {
+    /**
+     * Columns
+     */
+    columns: Array<string>;
+    /**
+     * Rows
+     */
+    rows: number;
+    /**
+     * First
+     */
+    first: Array<{
+        [key: string]: string;
+    }>;
+    /**
+     * Suggestion
+     *
+     * A mapping, to be confirmed.
+     */
+    suggestion: {
+        [key: string]: unknown;
+    };
+    /**
+     * Key
+     *
+     * Column of hospital numbers that was replaced by pseudonyms; empty: none.
+     */
+    key: string;
+    /**
+     * Linked
+     */
+    linked: number;
+    /**
+     * Unmatched
+     */
+    unmatched: number;
+};
+
+/**
+ * TableGiven
+ *
+ * A clinical table as the researcher has it; hospital numbers in it are never stored.
+ */
+export type TableGiven = {
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Content
+     *
+     * Base64.
+     */
+    content: string;
+};
+
+/**
+ * TableMapped
+ *
+ * A table with what its columns say.
+ */
+export type TableMapped = {
+    /**
+     * Project
+     */
+    project: string;
+    /**
+     * Centres
+     */
+    centres: Array<string>;
+    table: TableGiven;
+    /**
+     * Mapping
+     */
+    mapping: {
+        [key: string]: unknown;
+    };
+};
+
+/**
+ * TableShown
+ *
+ * A table to be looked at.
+ */
+export type TableShown = {
+    /**
+     * Project
+     */
+    project: string;
+    /**
+     * Centres
+     */
+    centres: Array<string>;
+    table: TableGiven;
 };
 
 /**
@@ -6478,6 +6992,570 @@ export type JudgeReadingResponses = {
 };
 
 export type JudgeReadingResponse = JudgeReadingResponses[keyof JudgeReadingResponses];
+
+export type CohortChoicesData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/api/v1/cohorts/choices';
+};
+
+export type CohortChoicesErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type CohortChoicesResponses = {
+    /**
+     * Successful Response
+     */
+    200: CohortChoices;
+};
+
+export type CohortChoicesResponse = CohortChoicesResponses[keyof CohortChoicesResponses];
+
+export type LookAtTableData = {
+    body: TableShown;
+    path?: never;
+    query?: never;
+    url: '/api/v1/cohorts/table';
+};
+
+export type LookAtTableErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type LookAtTableResponses = {
+    /**
+     * Successful Response
+     */
+    200: TableEntry;
+};
+
+export type LookAtTableResponse = LookAtTableResponses[keyof LookAtTableResponses];
+
+export type CheckTableData = {
+    body: TableMapped;
+    path?: never;
+    query?: never;
+    url: '/api/v1/cohorts/table/check';
+};
+
+export type CheckTableErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type CheckTableResponses = {
+    /**
+     * Successful Response
+     */
+    200: TableChecked;
+};
+
+export type CheckTableResponse = CheckTableResponses[keyof CheckTableResponses];
+
+export type PreviewCohortData = {
+    body: CohortTried;
+    path?: never;
+    query?: never;
+    url: '/api/v1/cohorts/preview';
+};
+
+export type PreviewCohortErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type PreviewCohortResponses = {
+    /**
+     * Successful Response
+     */
+    200: CohortPreview;
+};
+
+export type PreviewCohortResponse = PreviewCohortResponses[keyof PreviewCohortResponses];
+
+export type ListCohortsData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/api/v1/cohorts';
+};
+
+export type ListCohortsErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type ListCohortsResponses = {
+    /**
+     * Response List Cohorts
+     *
+     * Successful Response
+     */
+    200: Array<CohortEntry>;
+};
+
+export type ListCohortsResponse = ListCohortsResponses[keyof ListCohortsResponses];
+
+export type RunCohortFileData = {
+    body: CohortGiven;
+    path?: never;
+    query?: never;
+    url: '/api/v1/cohorts';
+};
+
+export type RunCohortFileErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type RunCohortFileResponses = {
+    /**
+     * Successful Response
+     */
+    201: CohortEntry;
+};
+
+export type RunCohortFileResponse = RunCohortFileResponses[keyof RunCohortFileResponses];
+
+export type RemoveCohortData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query?: never;
+    url: '/api/v1/cohorts/{number}';
+};
+
+export type RemoveCohortErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type RemoveCohortResponses = {
+    /**
+     * Successful Response
+     */
+    204: void;
+};
+
+export type RemoveCohortResponse = RemoveCohortResponses[keyof RemoveCohortResponses];
+
+export type ShowCohortData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+    };
+    query?: never;
+    url: '/api/v1/cohorts/{number}';
+};
+
+export type ShowCohortErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type ShowCohortResponses = {
+    /**
+     * Successful Response
+     */
+    200: CohortEntry;
+};
+
+export type ShowCohortResponse = ShowCohortResponses[keyof ShowCohortResponses];
+
+export type CohortTableData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+        /**
+         * Version
+         */
+        version: number;
+        /**
+         * Name
+         */
+        name: string;
+    };
+    query?: never;
+    url: '/api/v1/cohorts/{number}/versions/{version}/tables/{name}';
+};
+
+export type CohortTableErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type CohortTableResponses = {
+    /**
+     * Successful Response
+     */
+    200: CohortTable;
+};
+
+export type CohortTableResponse = CohortTableResponses[keyof CohortTableResponses];
+
+export type CohortFileData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+        /**
+         * Version
+         */
+        version: number;
+        /**
+         * Path
+         */
+        path: string;
+    };
+    query?: never;
+    url: '/api/v1/cohorts/{number}/versions/{version}/files/{path}';
+};
+
+export type CohortFileErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type CohortFileResponses = {
+    /**
+     * Successful Response
+     */
+    200: Blob | File;
+};
+
+export type CohortFileResponse = CohortFileResponses[keyof CohortFileResponses];
+
+export type ExportCohortData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+        /**
+         * Version
+         */
+        version: number;
+    };
+    query?: never;
+    url: '/api/v1/cohorts/{number}/versions/{version}/export.zip';
+};
+
+export type ExportCohortErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type ExportCohortResponses = {
+    /**
+     * Successful Response
+     */
+    200: Blob | File;
+};
+
+export type ExportCohortResponse = ExportCohortResponses[keyof ExportCohortResponses];
 
 export type CentresData = {
     body?: never;
