@@ -38,7 +38,7 @@ def fill_in(page: Page, folder: Path) -> None:
     page.goto("/cohorts")
     page.get_by_role("link", name="New cohort").click()
     page.get_by_label("Table", exact=True).set_input_files(folder / "clinical.csv")
-    expect(page.get_by_label("height_cm: Meaning")).to_have_value("height_cm")
+    expect(page.get_by_label("height_cm: Meaning")).to_have_value("height_cm", timeout=20000)
     expect(page.get_by_label("icd10: Meaning")).to_have_value("codes")
     page.get_by_role("button", name="Check every row").click()
     expect(page.get_by_text("with a measured CT.", exact=False)).to_be_visible(timeout=20000)
@@ -76,7 +76,7 @@ def test_from_a_table_to_charts(site: Site, browser: Browser, folder: Path) -> N
         if (r["reference"], r["index"], r["sex"], r["group"], r["decade"])
         == ("kim2021", "SMA_BMI", "F", "cirrhosis", "60-69")
     )  # fmt: skip
-    page.get_by_text("Prevalence of low muscle", exact=False).first.click()
+    page.get_by_text("percent below the limit", exact=False).first.click()
     row = page.get_by_role("row", name="Cirrhosis 60-69").first
     expect(row).to_contain_text(want["comparable"])
     expect(row).to_contain_text(f"{100 * float(want['prevalence']):.1f}")
