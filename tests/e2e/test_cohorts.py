@@ -117,7 +117,7 @@ def test_a_wrong_table_and_a_wrong_file_are_said(
     page.goto("/cohorts/new")
     page.get_by_label("Table", exact=True).set_input_files(bad)
     page.get_by_role("button", name="Check every row").click()
-    expect(page.get_by_text("Row 4:", exact=False)).to_be_visible(timeout=20000)
+    expect(page.get_by_text("Row 4:", exact=False).first).to_be_visible(timeout=20000)
     shot(page, "64_cohort_problems")
     page.get_by_role("button", name="As text").click()
     page.get_by_label("Cohort file (JSON)").fill("{")
