@@ -41,8 +41,11 @@ export function boxes(rows: Row[], groups: [string, string][], decades: string[]
 
 /** Bars of shares in per cent with their intervals; few people are hollow. */
 export function bars(found: (group: string, decade: string) => Bar | null, groups: [string, string][], decades: string[]) {
+  // The axis holds every interval.
+  const top = Math.max(5, ...groups.flatMap(([group]) => decades.map((d) => 100 * (found(group, d)?.high ?? 0))));
   return (ink: string): EChartsCoreOption => ({
     ...frame(ink, decades, "%"),
+    yAxis: { type: "value", name: "%", min: 0, max: Math.min(100, Math.ceil(top / 5) * 5), axisLabel: { color: ink }, nameTextStyle: { color: ink } },
     tooltip: {},
     series: groups.flatMap(([group, title], k) => {
       const colour = COLOURS[k % COLOURS.length]!;
