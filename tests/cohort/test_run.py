@@ -128,6 +128,8 @@ def test_import_check_and_reference_commands(sample: Path, tmp_path: Path) -> No
         "dictionary.csv",
         "matches.csv",
     }
+    made = _run("sample", "cohort", "--n", 200, "--seed", 9, "--out", tmp_path / "s", home=home)
+    assert "people who do not exist" in made.stdout
     done = _run("cohort", "check", sample / "cohort.toml", "--lang", "ko", home=home)
     assert (done.returncode, "질환군이 중복됩니다" in done.stderr.replace("\n", " ")) == (0, True)
     done = _run("cohort", "reference", sample / "cohort.toml", home=home)

@@ -10,16 +10,14 @@ import typer
 
 from sarcoscope.cli.choices import split_names
 from sarcoscope.cli.console import progress_shown, tell
-from sarcoscope.cohort.assemble import Cohort, assemble
+from sarcoscope.cohort import Cohort, assemble, do_study, read_definition
 from sarcoscope.cohort.builder import build
-from sarcoscope.cohort.definition import read_definition
 from sarcoscope.cohort.figure_style import FORMATS
 from sarcoscope.cohort.import_files import import_table, suggest_mapping
 from sarcoscope.cohort.run import run_cohort
-from sarcoscope.diagnosis import find_sets
-from sarcoscope.diagnosis.own import own_sets, save_reference
+from sarcoscope.diagnosis.own import save_reference
 from sarcoscope.errors import SettingError
-from sarcoscope.language.catalogue import say
+from sarcoscope.language.catalogue import check_language, say
 
 app = typer.Typer(help="Cohort studies: import, check, run, own reference.", no_args_is_help=True)
 CohortFile = Annotated[Path, typer.Argument(metavar="COHORT_FILE", help="TOML or JSON (see docs/cohort.md).")]
@@ -49,10 +47,12 @@ def import_command(
 
 @app.command("check")
 def check_command(cohort_file: CohortFile, lang: Language = "en") -> None:
-    """Carry out the cohort file up to its people: flow, groups and warnings; nothing is written."""
-    definition = read_definition(cohort_file)
-    find_sets(definition.analysis.references, own_sets())
-    _tell_people(assemble(definition, cohort_file.parent), lang)
+    """Carry out the cohort file and tell its people and its warnings; nothing is written."""
+    check_language(lang)
+    study = do_study(read_definition(cohort_file), cohort_file.parent)
+    _tell_people(study.cohort, lang)
+    for note in study.notes[len(study.cohort.notes) :]:
+        tell(f"! {say(note.code, lang, note.values)}")
 
 
 @app.command("run")

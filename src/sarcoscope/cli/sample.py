@@ -52,7 +52,9 @@ def fetch_command(
 @app.command("cohort")
 def cohort_command(
     out: Annotated[Path, typer.Option("--out", help="Folder for the files.")],
-    n: Annotated[int | None, typer.Option("--n", help="Number of people.")] = None,
+    n: Annotated[
+        int | None, typer.Option("--n", help="People with a usable CT; 15 % without one come on top.")
+    ] = None,
     like: Annotated[str, typer.Option(help="mixed, or p0: the sizes of P0's study.")] = "mixed",
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
 ) -> None:

@@ -62,8 +62,7 @@ def outcome_figure(result: OutcomeResult, part: Outcome, words: Words) -> Figure
     for axes, (kind, curves) in zip(np.atleast_1d(figure.subplots(1, len(kinds))), kinds, strict=True):
         for k, name in enumerate(GROUPS):
             if name in curves and len(curves[name].times):
-                start = 1.0 if kind == "survival" else 0.0
-                _steps(axes, curves[name], start, COLOURS[k], words.say(f"cohort_muscle_{name}"))
+                _steps(axes, curves[name], COLOURS[k], words.say(f"cohort_muscle_{name}"))
         axes.set_xlabel(f"{words.say('cohort_axis_time')} ({part.unit.say(words.language)})")
         _at_risk(axes, result.times, words)
         axes.set_ylabel(words.say(f"cohort_axis_{kind}", event=part.title.say(words.language)))
@@ -72,11 +71,11 @@ def outcome_figure(result: OutcomeResult, part: Outcome, words: Words) -> Figure
     return figure
 
 
-def _steps(axes: Any, curve: Curve, start: float, colour: str, label: str) -> None:
+def _steps(axes: Any, curve: Curve, colour: str, label: str) -> None:
     times = np.concatenate([[0.0], curve.times])
 
     def with_start(values: Any) -> Any:
-        return np.concatenate([[start], values])
+        return np.concatenate([[curve.start], values])
 
     axes.step(times, with_start(curve.value), where="post", color=colour, linewidth=1.4, label=label)
     low, high = with_start(curve.low), with_start(curve.high)

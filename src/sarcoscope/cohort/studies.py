@@ -58,6 +58,10 @@ def read_studies(definition: Definition, base: Path) -> tuple[Frame, list[Note]]
         f"{c}/{p}" if c else p for c, p in zip(columns["centre"], pseudonym, strict=True)
     )
     columns["day"] = _days(raw.text("date"))
+    failures = path.with_name("failures.csv")
+    failed = len(read_frame(failures, ("id",))) if failures.is_file() else 0
+    if failed:
+        notes.append(Note("cohort_note_failures", {"n": failed}))
     split = {text: text.split() for text in set(columns["flags"])}
     columns["fluid"] = np.array(
         [any(f in FLUID_FLAGS for f in split[t]) for t in columns["flags"]], np.float64
