@@ -35,7 +35,7 @@ class Cohort:
     members: Mapping[str, Flags]
     """Group -> who is in it; with ``hierarchical`` groups nobody is in two."""
     mixes: Mapping[str, Mapping[str, int]]
-    """How the index studies were made (phase, kVp, thickness, kernel, centre) and flagged: value -> people."""
+    """How the index studies were made (phase, kVp, thickness, kernel, centre) and flagged."""
     notes: tuple[Note, ...]
     clinical: Clinical | None
 

@@ -27,6 +27,8 @@ NUMBERS: Final = (
 AGE_SLACK_YEARS: Final = 2.0
 """The ages of two studies of one person may differ from their dates by so much."""
 SHOWN: Final = 5
+PERSON: Final = "person"
+"""Column of ``batch`` that says whose a study is; it may be missing."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ def _persons(definition: Definition, base: Path, raw: Frame, notes: list[Note]) 
         table = read_frame(base / part.people, ("id", "person"))
         who = dict(zip(table.text("id"), table.text("person"), strict=True))
         found = texts(who.get(i, "") for i in raw.text("id"))
+    elif part.person not in raw and part.person != PERSON:
+        raise InputError(f"'{part.results}' has no column '{part.person}' that says whose a study is.")
     else:
         found = raw.text(part.person)
     alone = np.asarray(found == "", np.bool_)
