@@ -199,6 +199,19 @@ def test_odd_cohorts_get_an_honest_report(kind: str, tmp_path: Path) -> None:
     ) in codes
 
 
+def test_the_notebook_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notebook = json.loads((ROOT / "docs" / "cohort.ipynb").read_text(encoding="utf-8"))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for part in notebook["cells"]:
+        if part["cell_type"] == "code":
+            exec("".join(part["source"]), names)
+    assert "fatty_liver" in capsys.readouterr().out
+    assert (tmp_path / "cohort_demo" / "distribution.png").is_file()
+
+
 def test_codes_of_the_documents() -> None:
     page = (ROOT / "docs" / "cohort.md").read_text(encoding="utf-8")
     for code in code_table():
