@@ -157,6 +157,8 @@ def test_a_bad_table_leaves_its_problems_and_nothing_else(sample: Path, tmp_path
     assert done.returncode == 2
     assert "row 6" in done.stderr
     assert [p.name for p in out.iterdir()] == ["problems.csv"]
+    done = _run("cohort", "run", sample / "cohort.toml", "--out", out, "--formats", "gif", home=tmp_path)
+    assert (done.returncode, "is no format" in done.stderr) == (2, True)
     done = _run("cohort", "run", tmp_path / "nothing.toml", "--out", out, home=tmp_path)
     assert (done.returncode, "There is no cohort file" in done.stderr) == (2, True)
 

@@ -15,7 +15,6 @@ from sarcoscope.files import make_folder
 from sarcoscope.samples.dicom_series import FAULTS, SYNTAXES, SeriesSettings, write_dicom_series
 from sarcoscope.samples.fetch import fetch, sample_table
 from sarcoscope.samples.phantom import PhantomSettings, make_phantom
-from sarcoscope.samples.population_files import write_sample_cohort
 
 app = typer.Typer(help="Sample CT: real ones to fetch, and a phantom to make.", no_args_is_help=True)
 
@@ -59,6 +58,9 @@ def cohort_command(
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
 ) -> None:
     """Make a synthetic cohort: results, clinical table, cohort file and the truth behind them."""
+    # Statistics take a while to load, which the other samples can save.
+    from sarcoscope.samples.population_files import write_sample_cohort
+
     people = write_sample_cohort(out, preset=like, n=n, seed=seed)
     typer.echo(f"{out}   ({people} people who do not exist; truth in truth.json)")
     typer.echo(f"Next: sarcoscope cohort run {out / 'cohort.toml'} --out REPORT")
