@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sarcoscope.cohort.assemble import assemble
 from sarcoscope.cohort.definition import read_definition
 from sarcoscope.cohort.table_one import table_one
 from sarcoscope.errors import InputError, SettingError
@@ -140,8 +141,6 @@ def test_clinical_values_join_by_person_and_time(tmp_path: Path) -> None:
     assert {"cohort_note_no_ct", "cohort_note_filled"} <= _codes(found)
     path = write(tmp_path, studies, people, rows="visits")
     path.write_text(path.read_text().replace("[clinical]", "[clinical]\nmax_days = 20"), encoding="utf-8")
-    from sarcoscope.cohort.assemble import assemble
-
     found = assemble(read_definition(path), tmp_path)
     assert np.isnan(found.frame.number("albumin")[0])
     assert found.frame.number("albumin")[1] == 3.5
@@ -165,6 +164,18 @@ def test_what_cannot_be_is_refused_and_what_is_odd_is_told(tmp_path: Path) -> No
     assert "cohort_note_twins" in _codes(found)
     found = cohort(tmp_path, [study(1, ""), study(2, "")])
     assert "cohort_note_no_person" in _codes(found)
+
+
+def test_body_of_the_clinical_table_first_and_failures_told(tmp_path: Path) -> None:
+    path = write(tmp_path, [study(1, "A"), study(2, "B")], [person("A", height=180, weight=90), person("B")])
+    path.write_text(path.read_text().replace("[clinical]", '[clinical]\nbody = "clinical"'), encoding="utf-8")
+    (tmp_path / "failures.csv").write_text("id,path,reason,attempts\nS9,x,y,1\n", encoding="utf-8")
+    found = assemble(read_definition(path), tmp_path)
+    assert found.frame.number("bmi")[0] == pytest.approx(90 / 1.8**2)
+    assert found.frame.number("SMA_BMI")[0] == pytest.approx(151 / (90 / 1.8**2))
+    assert found.frame.number("SMA_BMI_error")[0] == pytest.approx(0.042 * 151 / (90 / 1.8**2))
+    assert found.frame.number("bmi")[1] == pytest.approx(70 / 1.7**2)
+    assert {n.code: n.values for n in found.notes}["cohort_note_failures"] == {"n": 1}
 
 
 def test_people_of_two_centres_are_never_one(tmp_path: Path) -> None:

@@ -148,6 +148,27 @@ def test_own_codes_and_meanings(tmp_path: Path) -> None:
     assert found.fields["masld"].kind == "disease"
 
 
+def test_unknown_columns_can_be_taken_as_suggested(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "가명,성별,비고,FIB-4,수술일\nP1,남,가,1.3,2020-01-02\nP2,여,,2.1,2021-01-02\n", encoding="cp949"
+    )
+    text = suggest(*read_table(path)).replace("confirmed = false", "confirmed = true")
+    taken = "\n".join(
+        line.removeprefix("# ") if "Not rec" not in line else "" for line in text.splitlines()[1:]
+    )
+    (tmp_path / "m.toml").write_text(taken, encoding="utf-8")
+    mapping = read_column_map(tmp_path / "m.toml")
+    assert {o.column: o.kind for o in mapping.other.values()} == {
+        "비고": "text",
+        "FIB-4": "number",
+        "수술일": "date",
+    }
+    found = import_clinical(path, mapping)
+    assert found.problems == ()
+    assert found.frame.number("fib4").tolist() == [1.3, 2.1]
+
+
 def test_visits_keep_all_rows(tmp_path: Path) -> None:
     lines = ["pseudonym,sex,date,weight", "P1,M,2020-01-01,70", "P1,M,2021-01-01,68", "P2,F,2021-01-01,58"]
     found = _read(tmp_path / "t.csv", lines)

@@ -19,6 +19,7 @@ from sarcoscope.cohort.run import run_cohort
 from sarcoscope.cohort.sheets import Sheet, cell, sheet_bytes
 from sarcoscope.language.catalogue import messages
 from sarcoscope.samples.population_files import write_sample_cohort
+from tests.cohort.make import person, study, write
 
 ROOT = Path(__file__).parents[2]
 
@@ -128,6 +129,8 @@ def test_import_check_and_reference_commands(sample: Path, tmp_path: Path) -> No
         "dictionary.csv",
         "matches.csv",
     }
+    made = _run("sample", "cohort", "--n", 200, "--seed", 9, "--out", tmp_path / "s", home=home)
+    assert "people who do not exist" in made.stdout
     done = _run("cohort", "check", sample / "cohort.toml", "--lang", "ko", home=home)
     assert (done.returncode, "질환군이 중복됩니다" in done.stderr.replace("\n", " ")) == (0, True)
     done = _run("cohort", "reference", sample / "cohort.toml", home=home)
@@ -154,8 +157,61 @@ def test_a_bad_table_leaves_its_problems_and_nothing_else(sample: Path, tmp_path
     assert done.returncode == 2
     assert "row 6" in done.stderr
     assert [p.name for p in out.iterdir()] == ["problems.csv"]
+    done = _run("cohort", "run", sample / "cohort.toml", "--out", out, "--formats", "gif", home=tmp_path)
+    assert (done.returncode, "is no format" in done.stderr) == (2, True)
     done = _run("cohort", "run", tmp_path / "nothing.toml", "--out", out, home=tmp_path)
     assert (done.returncode, "There is no cohort file" in done.stderr) == (2, True)
+
+
+ALL = """
+[analysis]
+references = ["kim2021", "martin2013", "fhs_women", "caan2017"]
+indices = ["SMA", "SMD", "SMA_BMI"]
+"""
+OUTCOME = """
+[outcome]
+time = "followup_years"
+status = "status"
+title = { en = "Death" }
+exposure = { reference = "kim2021", index = "SMA" }
+spline = "age_years"
+landmarks = [1.0]
+cutpoint = "SMA"
+"""
+
+
+@pytest.mark.parametrize("kind", ["one", "tiny", "no_age", "women", "all_low"])
+def test_odd_cohorts_get_an_honest_report(kind: str, tmp_path: Path) -> None:
+    n = {"one": 1, "tiny": 6}.get(kind, 40)
+    more = {"no_age": {"age_years": None}, "women": {"sex": "F"}, "all_low": {"muscle_area_cm2": 60.0}}
+    studies = [study(k, f"P{k}", SMD=35.0 + k, **more.get(kind, {})) for k in range(n)]
+    people = [person(f"P{k}", years=1 + k, status=k % 2, cirrhosis=k % 2) for k in range(n)]
+    if kind == "women":
+        path = write(tmp_path, [s | {"sex": "F"} for s in studies], tail=ALL)
+    else:
+        path = write(tmp_path, studies, people, tail=ALL + OUTCOME)
+    found = run_cohort(path, tmp_path / "out", formats=("png",))
+    assert len(found.cohort) == n
+    assert (tmp_path / "out" / "report.html").is_file()
+    for row in found.models:
+        assert row["problem"] or row["odds_ratio"] > 0
+    codes = {c.code for c in found.notes}
+    assert {"no_age": "cohort_note_no_age", "women": "cohort_note_constant"}.get(
+        kind, "cohort_note_overlapping"
+    ) in codes
+
+
+def test_the_notebook_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notebook = json.loads((ROOT / "docs" / "cohort.ipynb").read_text(encoding="utf-8"))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for part in notebook["cells"]:
+        if part["cell_type"] == "code":
+            exec("".join(part["source"]), names)
+    assert "fatty_liver" in capsys.readouterr().out
+    assert (tmp_path / "cohort_demo" / "distribution.png").is_file()
 
 
 def test_codes_of_the_documents() -> None:

@@ -204,6 +204,8 @@ def test_kaplan_meier_equals_lifelines_and_statsmodels() -> None:
         assert np.sqrt(curve.variance[place]) == pytest.approx(ORACLE["km_se"][k], **NEAR)
     assert curve.median[0] == o["median"]
     assert curve.at(0.0) == (1.0, 1.0, 1.0)
+    assert kaplan_meier(np.array([1.0, 2.0]), np.array([True, True])).at(0.5)[0] == 1.0
+    assert cumulative_incidence(np.array([1.0, 2.0]), np.array([1, 1])).at(0.5)[0] == 0.0
 
 
 def test_log_rank_equals_lifelines_and_statsmodels() -> None:

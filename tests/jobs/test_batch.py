@@ -11,9 +11,14 @@ from pathlib import Path
 import pytest
 
 from sarcoscope import analyze
+from sarcoscope.cohort import assemble, read_definition
+from sarcoscope.cohort.classes import CLASSES
+from sarcoscope.cohort.prevalence import classify_all
+from sarcoscope.diagnosis import find_sets
 from sarcoscope.errors import InputError, NotFoundError, SettingError
 from sarcoscope.jobs.batch import prepare, read_list
 from sarcoscope.jobs.queue import JobQueue
+from tests.cohort.make import write
 from tests.imaging.kinds import series
 from tests.tables import read_rows
 
@@ -55,7 +60,7 @@ def test_resume_does_only_what_is_left(studies: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     table = tmp_path / "list.csv"
     table.write_text(
-        f"path,id,sex,age,height_cm,weight_kg,centre,date\n{studies / 'in/one'},P 1,F,61,160,55,seoul,2024-01-05\n",
+        f"path,id,sex,age,height_cm,weight_kg,centre,date,person\n{studies / 'in/one'},P 1,F,61,160,55,seoul,2024-01-05,Z9\n",
         encoding="utf-8",
     )
     assert _batch(str(table), "--out", str(out)).returncode == 0
@@ -69,6 +74,25 @@ def test_resume_does_only_what_is_left(studies: Path, tmp_path: Path) -> None:
     rows = read_rows(out / "results.csv")
     assert [(r["id"], r["centre"], r["sex"]) for r in rows] == [("P_1", "seoul", "F"), ("P2", "busan", "M")]
     assert rows[0]["weight_kg"] == "55.0"
+    assert [r["person"] for r in rows] == ["Z9", ""]
+
+
+def test_a_cohort_reads_the_results(studies: Path, tmp_path: Path) -> None:
+    table = tmp_path / "list.csv"
+    table.write_text(
+        "path,id,sex,age,height_cm,weight_kg,date,person\n"
+        f"{studies / 'in/one'},a,F,61,160,55,2024-01-05,Z9\n{studies / 'in/two'},b,F,62,160,56,2025-01-05,Z9\n",
+        encoding="utf-8",
+    )
+    assert _batch(str(table), "--out", str(tmp_path / "out")).returncode == 0
+    cohort_file = write(tmp_path / "cohort", [], studies_part='doubtful = "keep"\n')
+    (tmp_path / "out/results.csv").rename(tmp_path / "cohort/results.csv")
+    found = assemble(read_definition(cohort_file), tmp_path / "cohort")
+    assert (found.flow.persons, found.flow.studies, len(found)) == (1, 2, 1)
+    assert found.frame.text("id")[0] == "a"
+    (row,) = (r for r in read_rows(tmp_path / "cohort/results.csv") if r["id"] == "a")
+    (kim,) = (a for a in classify_all(found, find_sets(("kim2021",))) if a.index == "SMA_BMI")
+    assert CLASSES[kim.answer[0]] == row["kim2021:SMA_BMI"]
 
 
 def test_killed_batch_goes_on(studies: Path, tmp_path: Path) -> None:

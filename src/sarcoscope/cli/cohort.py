@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sarcoscope.cli.choices import split_names
 from sarcoscope.cli.console import progress_shown, tell
-from sarcoscope.cohort.assemble import Cohort, assemble
-from sarcoscope.cohort.builder import build
-from sarcoscope.cohort.definition import read_definition
-from sarcoscope.cohort.figure_style import FORMATS
-from sarcoscope.cohort.import_files import import_table, suggest_mapping
-from sarcoscope.cohort.run import run_cohort
-from sarcoscope.diagnosis import find_sets
-from sarcoscope.diagnosis.own import own_sets, save_reference
+from sarcoscope.diagnosis.own import save_reference
 from sarcoscope.errors import SettingError
-from sarcoscope.language.catalogue import say
+from sarcoscope.language.catalogue import check_language, say
+
+# The statistics and the figures take half a second to load, which every other command can save.
+if TYPE_CHECKING:
+    from sarcoscope.cohort import Cohort
 
 app = typer.Typer(help="Cohort studies: import, check, run, own reference.", no_args_is_help=True)
 CohortFile = Annotated[Path, typer.Argument(metavar="COHORT_FILE", help="TOML or JSON (see docs/cohort.md).")]
@@ -35,6 +32,8 @@ def import_command(
     results: Annotated[Path | None, typer.Option(help="results.csv, to show who has a CT.")] = None,
 ) -> None:
     """Without a mapping: suggest one. With it: check every row, then write table, dictionary and preview."""
+    from sarcoscope.cohort.import_files import import_table, suggest_mapping
+
     if mapping is None:
         path = suggest_mapping(table, out)
         tell(f"{path}: check every line, say confirmed = true, then import again with --mapping {path}.")
@@ -49,10 +48,14 @@ def import_command(
 
 @app.command("check")
 def check_command(cohort_file: CohortFile, lang: Language = "en") -> None:
-    """Carry out the cohort file up to its people: flow, groups and warnings; nothing is written."""
-    definition = read_definition(cohort_file)
-    find_sets(definition.analysis.references, own_sets())
-    _tell_people(assemble(definition, cohort_file.parent), lang)
+    """Carry out the cohort file and tell its people and its warnings; nothing is written."""
+    from sarcoscope.cohort import do_study, read_definition
+
+    check_language(lang)
+    study = do_study(read_definition(cohort_file), cohort_file.parent)
+    _tell_people(study.cohort, lang)
+    for note in study.notes[len(study.cohort.notes) :]:
+        tell(f"! {say(note.code, lang, note.values)}")
 
 
 @app.command("run")
@@ -60,14 +63,13 @@ def run_command(
     cohort_file: CohortFile,
     out: OutFolder,
     lang: Language = "en",
-    formats: Annotated[str, typer.Option(help="Formats of the figures.")] = ",".join(FORMATS),
+    formats: Annotated[str, typer.Option(help="Formats of the figures.")] = "png,svg,pdf",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Do the whole study: tables, figures, report, manifest."""
+    from sarcoscope.cohort.run import run_cohort
+
     kinds = split_names(formats)
-    unknown = [k for k in kinds if k not in FORMATS]
-    if unknown:
-        raise SettingError(f"'{unknown[0]}' is no format of figures; there are {', '.join(FORMATS)}.")
     with progress_shown(quiet) as progress:
         study = run_cohort(cohort_file, out, language=lang, formats=kinds, progress=progress)
     if not quiet:
@@ -81,6 +83,9 @@ def reference_command(
     out: Annotated[Path | None, typer.Option("--out", help="Also write the file here.")] = None,
 ) -> None:
     """Build the reference of the cohort file and keep it for analyses (--reference NAME)."""
+    from sarcoscope.cohort import assemble, read_definition
+    from sarcoscope.cohort.builder import build
+
     definition = read_definition(cohort_file)
     if definition.reference is None:
         raise SettingError(f"'{cohort_file.name}' has no part [reference].")

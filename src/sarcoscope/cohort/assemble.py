@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ class Cohort:
     members: Mapping[str, Flags]
     """Group -> who is in it; with ``hierarchical`` groups nobody is in two."""
     mixes: Mapping[str, Mapping[str, int]]
-    """How the index studies were made: phase, kVp, thickness, kernel, centre -> value -> people."""
+    """How the index studies were made (phase, kVp, thickness, kernel, centre) and flagged."""
     notes: tuple[Note, ...]
     clinical: Clinical | None
 
@@ -174,7 +175,13 @@ def _grouped(
         met, gone = holds(frame, rule)
         stays = met if rule.action == "include" else ~met
         stays = np.where(gone, rule.keeps_missing, stays)
-        frame = _keep(frame, flow, rule.reason, stays)
+        title = rule.reason
+        if rule.action == "include":
+            title = Title(
+                en=_said("cohort_flow_not", reason=title.say("en")).en,
+                ko=_said("cohort_flow_not", reason=title.say("ko")).ko,
+            )
+        frame = _keep(frame, flow, title, stays)
     names = [g.name for g in definition.groups.list] + ([REST] if definition.groups.rest else [])
     members = {name: frame.number(f"group_{name}") > 0 for name in names}
     mixes = {}
@@ -182,6 +189,8 @@ def _grouped(
         values, counts = np.unique(frame.text(column).astype(str), return_counts=True)
         ordered = sorted(zip(values.tolist(), counts.tolist(), strict=True), key=lambda p: (-p[1], p[0]))
         mixes[column] = dict(ordered)
+    flags = Counter(flag for text in frame.text("flags") for flag in text.split())
+    mixes["flags"] = dict(sorted(flags.items(), key=lambda p: (-p[1], p[0])))
     cohort = Cohort(definition, frame, flow, members, mixes, (), clinical)
     return Cohort(definition, frame, flow, members, mixes, (*notes, *_group_notes(cohort)), clinical)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from sarcoscope.cohort.clinical_cells import read_cell
 from sarcoscope.cohort.codes import is_code
-from sarcoscope.cohort.fields import field_of_column, fields, plain
+from sarcoscope.cohort.fields import field_of_column, fields, own_field, plain
 from sarcoscope.errors import InputError, NotFoundError, SettingError
 
 CODE_SHARE = 0.8
@@ -166,10 +168,22 @@ def suggest(heading: Sequence[str], rows: Sequence[Mapping[str, str]]) -> str:
         lines += [f"{field} = {_quoted(unit)}" for field, unit in units.items()]
     if codes:
         lines += ["", "[codes]", f"columns = [{', '.join(map(_quoted, codes))}]", 'separator = ";"']
-    for name in rest:
+    for k, name in enumerate(rest, 1):
+        key = plain(name) if re.fullmatch(r"[a-z][a-z0-9]*", plain(name)) else f"field_{k}"
         lines += ["", f"# Not recognised: remove the signs to take the column '{name}'."]
-        lines += [f"# [other.{plain(name) or 'field'}]", f"# column = {_quoted(name)}", '# kind = "number"']
+        kind = _kind([r[name] for r in rows])
+        lines += [f"# [other.{key}]", f"# column = {_quoted(name)}", f'# kind = "{kind}"']
     return "\n".join(lines) + "\n"
+
+
+def _kind(values: Sequence[str]) -> str:
+    """What most of the filled cells of an unknown column are."""
+    filled = [v for v in values if v.strip()]
+    for kind in ("number", "date"):
+        read = [read_cell(own_field("", kind, {}), v) for v in filled]
+        if filled and sum(not c.problem for c in read) >= CODE_SHARE * len(filled):
+            return kind
+    return "text"
 
 
 def _quoted(text: str) -> str:

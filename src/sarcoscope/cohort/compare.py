@@ -13,7 +13,7 @@ from sarcoscope.cohort.classes import Classified
 from sarcoscope.cohort.definition import REST
 from sarcoscope.cohort.frame import Flags, Floats
 from sarcoscope.cohort.prevalence import corrected, low_by_value
-from sarcoscope.cohort.stats.logistic import INTERCEPT, Fit, logistic
+from sarcoscope.cohort.stats.logistic import INTERCEPT, Fit, logistic, without_constant
 from sarcoscope.cohort.stats.proportions import compare_counts
 from sarcoscope.errors import SettingError
 from sarcoscope.measures.indices import WEIGHT_INDICES
@@ -34,6 +34,15 @@ MODEL_COLUMNS: Final = (
     "reference", "index", "model", "term", "n", "events", "odds_ratio", "low", "high", "p", "p_corrected",
     "problem", "few_events", "warning",
 )  # fmt: skip
+NOTHING: Final = {
+    "odds_ratio": float("nan"),
+    "low": float("nan"),
+    "high": float("nan"),
+    "p": float("nan"),
+    "problem": "constant",
+    "warning": "",
+}
+"""What is said of a term that is the same for everybody."""
 TENS: Final = ("age_years",)
 """Covariates whose ratio is given for ten units."""
 
@@ -112,9 +121,13 @@ def group_models(cohort: Cohort, answers: Sequence[Classified]) -> list[dict[str
         ):
             if model == "adjusted" and not terms:
                 continue
-            fit = logistic(x[who], low[who], labels)
+            used, kept, constant = without_constant(x[who], labels)
+            fit = logistic(used, low[who], kept)
             warning = "index_contains_body" if body and model == "adjusted" else ""
-            rows += _rows({"reference": found.reference, "index": found.index, "model": model}, fit, warning)
+            place = {"reference": found.reference, "index": found.index, "model": model}
+            rows += _rows(place, fit, warning)
+            for term in constant:
+                rows.append({**place, "term": term, "n": fit.n, **NOTHING})
     for model in ("groups", "adjusted"):
         own = [r for r in rows if r["model"] == model and r["term"] in names]
         for row, new in zip(own, corrected(own, part.correction), strict=True):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import io
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 import matplotlib as mpl
+from fontTools.ttLib import TTFont
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
@@ -44,12 +50,27 @@ _SETTINGS: Final[Any] = {
 @contextmanager
 def style() -> Iterator[None]:
     """Everything drawn inside has the house's style and font."""
-    for bold in (False, True):
-        path = str(font_path(bold=bold))
-        if all(f.fname != path for f in font_manager.fontManager.ttflist):
-            font_manager.fontManager.addfont(path)
+    _add_font()
     with mpl.rc_context(_SETTINGS):
         yield
+
+
+@cache
+def _add_font() -> None:
+    """Makes the house's font known to matplotlib, for this process.
+
+    A copy without tables of typesetting rules, which figures do not use: every PDF embeds a subset, and those
+    tables are most of the time that it takes.
+    """
+    font = TTFont(font_path(), recalcTimestamp=False)
+    for table in ("GSUB", "GPOS", "GDEF"):
+        if table in font:
+            del font[table]
+    folder = Path(tempfile.mkdtemp(prefix="sarcoscope-font-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = folder / font_path().name
+    font.save(path)
+    font_manager.fontManager.addfont(str(path))
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -61,9 +61,9 @@ def outcome_figure(result: OutcomeResult, part: Outcome, words: Words) -> Figure
     figure = new_figure(4.5 * len(kinds), 4.0)
     for axes, (kind, curves) in zip(np.atleast_1d(figure.subplots(1, len(kinds))), kinds, strict=True):
         for k, name in enumerate(GROUPS):
-            if name in curves and len(curves[name].times):
-                start = 1.0 if kind == "survival" else 0.0
-                _steps(axes, curves[name], start, COLOURS[k], words.say(f"cohort_muscle_{name}"))
+            if name in curves:
+                last = float(result.times[name].max())
+                _steps(axes, curves[name], last, COLOURS[k], words.say(f"cohort_muscle_{name}"))
         axes.set_xlabel(f"{words.say('cohort_axis_time')} ({part.unit.say(words.language)})")
         _at_risk(axes, result.times, words)
         axes.set_ylabel(words.say(f"cohort_axis_{kind}", event=part.title.say(words.language)))
@@ -72,14 +72,15 @@ def outcome_figure(result: OutcomeResult, part: Outcome, words: Words) -> Figure
     return figure
 
 
-def _steps(axes: Any, curve: Curve, start: float, colour: str, label: str) -> None:
-    times = np.concatenate([[0.0], curve.times])
+def _steps(axes: Any, curve: Curve, last: float, colour: str, label: str) -> None:
+    """A curve from the start to the last follow-up."""
+    times = np.concatenate([[0.0], curve.times, [last]])
 
-    def with_start(values: Any) -> Any:
-        return np.concatenate([[start], values])
+    def whole(values: Floats) -> Floats:
+        return np.concatenate([[curve.start], values, values[-1:] if len(values) else [curve.start]])
 
-    axes.step(times, with_start(curve.value), where="post", color=colour, linewidth=1.4, label=label)
-    low, high = with_start(curve.low), with_start(curve.high)
+    axes.step(times, whole(curve.value), where="post", color=colour, linewidth=1.4, label=label)
+    low, high = whole(curve.low), whole(curve.high)
     known = np.isfinite(low) & np.isfinite(high)
     axes.fill_between(
         times[known], low[known], high[known], step="post", color=colour, alpha=0.15, linewidth=0

@@ -17,7 +17,7 @@ from sarcoscope.cohort.definition import Outcome
 from sarcoscope.cohort.frame import Flags, Floats, Ints
 from sarcoscope.cohort.prevalence import low_by_value
 from sarcoscope.cohort.stats.cox import check_proportional, cox
-from sarcoscope.cohort.stats.logistic import Fit
+from sarcoscope.cohort.stats.logistic import Fit, without_constant
 from sarcoscope.cohort.stats.proportions import Test
 from sarcoscope.cohort.stats.splines import knots_of, spline_basis
 from sarcoscope.cohort.stats.survival import Curve, cumulative_incidence, kaplan_meier, log_rank
@@ -36,6 +36,16 @@ AT_COLUMNS: Final = (
     "incidence", "incidence_low", "incidence_high", "at_risk",
 )  # fmt: skip
 TEST_COLUMNS: Final = ("test", "landmark", "n", "events", "statistic", "dof", "p")
+NOTHING: Final = {
+    "hazard_ratio": float("nan"),
+    "low": float("nan"),
+    "high": float("nan"),
+    "p": float("nan"),
+    "proportional_p": None,
+    "problem": "constant",
+    "warning": "",
+}
+"""What is said of a term that is the same for everybody."""
 VIOLATED: Final = 0.05
 """Below this p the hazard ratio of a term is said not to be constant."""
 GROUPS: Final = ("not_low", "low")
@@ -214,6 +224,7 @@ def _model(
 def _cox_rows(
     x: Floats, people: Followed, names: Sequence[str], place: dict[str, Any], warning: str = ""
 ) -> tuple[list[dict[str, Any]], Fit]:
+    x, names, constant = without_constant(x, names)
     fit = cox(x, people.time, people.event, names)
     checks: dict[str, float] = {}
     if not fit.problem:
@@ -237,6 +248,7 @@ def _cox_rows(
         }
         for k, term in enumerate(fit.names)
     ]
+    rows += [{**place, "term": t, "n": fit.n, **NOTHING} for t in constant]
     return rows, fit
 
 

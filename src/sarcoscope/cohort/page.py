@@ -52,7 +52,7 @@ def page(
         for name, caption in part.pictures:
             text = html.escape(caption)
             out.append(
-                f"<figure><img src='{html.escape(name)}' alt='{text}' loading='lazy'>"
+                f"<figure><img src='{html.escape(name)}' alt='{text}'>"
                 f"<figcaption>{text}</figcaption></figure>"
             )
         out += [_table(t) for t in part.tables]

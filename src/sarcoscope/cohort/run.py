@@ -27,6 +27,7 @@ from sarcoscope.cohort.sheets import sheet_bytes
 from sarcoscope.cohort.study import Study, do_study
 from sarcoscope.cohort.words import Words
 from sarcoscope.diagnosis.own import reference_text
+from sarcoscope.errors import SettingError
 from sarcoscope.files import make_folder, write_bytes
 from sarcoscope.language.catalogue import check_language, say
 from sarcoscope.progress import Progress
@@ -58,6 +59,9 @@ def run_cohort(
         StorageError: the folder cannot be written.
     """
     check_language(language)
+    unknown = [k for k in formats if k not in FORMATS]
+    if unknown:
+        raise SettingError(f"'{unknown[0]}' is no format of figures; there are {', '.join(FORMATS)}.")
     definition = read_definition(path)
     report = progress or (lambda stage, fraction: None)
     study = do_study(definition, path.parent, report)

@@ -39,6 +39,8 @@ NUMBERS: Final = (
 AGE_SLACK_YEARS: Final = 2.0
 """The ages of two studies of one person may differ from their dates by so much."""
 SHOWN: Final = 5
+PERSON: Final = "person"
+"""Column of ``batch`` that says whose a study is; it may be missing."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,10 @@ def read_studies(definition: Definition, base: Path) -> tuple[Frame, list[Note]]
         f"{c}/{p}" if c else p for c, p in zip(columns["centre"], pseudonym, strict=True)
     )
     columns["day"] = _days(raw.text("date"))
+    failures = path.with_name("failures.csv")
+    failed = len(read_frame(failures, ("id",))) if failures.is_file() else 0
+    if failed:
+        notes.append(Note("cohort_note_failures", {"n": failed}))
     split = {text: text.split() for text in set(columns["flags"])}
     columns["fluid"] = np.array(
         [any(f in FLUID_FLAGS for f in split[t]) for t in columns["flags"]], np.float64
@@ -96,6 +102,8 @@ def _persons(definition: Definition, base: Path, raw: Frame, notes: list[Note]) 
         table = read_frame(base / part.people, ("id", "person"))
         who = dict(zip(table.text("id"), table.text("person"), strict=True))
         found = texts(who.get(i, "") for i in raw.text("id"))
+    elif part.person not in raw and part.person != PERSON:
+        raise InputError(f"'{part.results}' has no column '{part.person}' that says whose a study is.")
     else:
         found = raw.text(part.person)
     alone = np.asarray(found == "", np.bool_)

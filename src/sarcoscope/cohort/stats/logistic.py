@@ -70,6 +70,13 @@ def unusable(names: Sequence[str], n: int, events: int, problem: str) -> Fit:
     )
 
 
+def without_constant(columns: Floats, names: Sequence[str]) -> tuple[Floats, list[str], list[str]]:
+    """(columns that vary, their names, names of those that are the same for everybody)."""
+    varies = np.ptp(columns, axis=0) > 0 if len(columns) else np.zeros(len(names), np.bool_)
+    kept = [n for n, v in zip(names, varies, strict=True) if v]
+    return columns[:, varies], kept, [n for n in names if n not in kept]
+
+
 def logistic(columns: Floats, answer: NDArray[np.bool_], names: Sequence[str]) -> Fit:
     """Fit P(answer) = 1 / (1 + exp(-(b0 + x b))).
 

@@ -26,13 +26,14 @@ class Curve:
     variance: Floats
     low: Floats
     high: Floats
+    start: float
+    """Before the first event: 1 for survival, 0 for an incidence."""
 
     def at(self, time: float) -> tuple[float, float, float]:
         """(value, low, high) at a time; before the first event the curve's start."""
         k = int(np.searchsorted(self.times, time, side="right")) - 1
         if k < 0:
-            start = 1.0 if not len(self.value) or self.value[0] > 0.5 else 0.0
-            return start, start, start
+            return self.start, self.start, self.start
         return float(self.value[k]), float(self.low[k]), float(self.high[k])
 
     @property
@@ -68,7 +69,7 @@ def kaplan_meier(time: Floats, event: Flags, level: float = 0.95) -> Curve:
         high = np.exp(log * np.exp(-spread))
     gone = survival <= 0
     low[gone], high[gone], variance[gone] = 0.0, np.nan, np.nan
-    return Curve(times, n, d, survival, variance, low, high)
+    return Curve(times, n, d, survival, variance, low, high, 1.0)
 
 
 def log_rank(time: Floats, event: Flags, group: NDArray[np.int64]) -> Test:
@@ -125,4 +126,4 @@ def cumulative_incidence(time: Floats, cause: NDArray[np.int64], of: int = 1, le
         low, high = value ** np.exp(spread), value ** np.exp(-spread)
     none = (value <= 0) | (value >= 1 - 1e-12)
     low[none], high[none] = value[none], value[none]
-    return Curve(times, n, k, value, variance, low, high)
+    return Curve(times, n, k, value, variance, low, high, 0.0)
