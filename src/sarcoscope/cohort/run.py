@@ -62,10 +62,27 @@ def run_cohort(
     unknown = [k for k in formats if k not in FORMATS]
     if unknown:
         raise SettingError(f"'{unknown[0]}' is no format of figures; there are {', '.join(FORMATS)}.")
-    definition = read_definition(path)
+    study = do_study(read_definition(path), path.parent, progress)
+    write_study(study, path, out, language=language, formats=formats, progress=progress)
+    return study
+
+
+def write_study(
+    study: Study,
+    path: Path,
+    out: Path,
+    *,
+    language: str,
+    formats: Sequence[str] = FORMATS,
+    progress: Progress | None = None,
+) -> None:
+    """Write everything that :func:`run_cohort` writes, of a study that was done.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
     report = progress or (lambda stage, fraction: None)
-    study = do_study(definition, path.parent, report)
-    words = Words(study.cohort, language)
+    definition, words = study.cohort.definition, Words(study.cohort, language)
     files: dict[str, bytes] = {}
     for sheet in study.sheets():
         files[f"{TABLES}/{sheet.name}.csv"] = sheet_bytes(sheet, words.titles)
@@ -89,7 +106,6 @@ def run_cohort(
         make_folder(folder)
     for name, content in files.items():
         write_bytes(out / name, content)
-    return study
 
 
 def figures_of(study: Study, words: Words) -> Iterator[tuple[str, Figure]]:

@@ -11,7 +11,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from sarcoscope.cohort.definition import Definition
-from sarcoscope.cohort.run import run_cohort
+from sarcoscope.cohort.run import write_study
+from sarcoscope.cohort.study import do_study
 from sarcoscope.errors import NotFoundError
 from sarcoscope.jobs.queue import new_job
 from sarcoscope.language.catalogue import LANGUAGES
@@ -39,12 +40,13 @@ def run_stored_cohort(store: Store, payload: Mapping[str, Any], report: Progress
                 raise NotFoundError("The cohort was deleted.")
             cohort = session.get_one(CohortRow, version.cohort_id)
             table = file_of(store, version, TABLE) if version.table_name else None
+            definition = Definition.model_validate(version.definition)
             path = lay_out_cohort(
-                store, session, cohort.project_id, cohort.centres,
-                Definition.model_validate(version.definition), table, version.mapping, folder,
-            )  # fmt: skip
+                store, session, cohort.project_id, cohort.centres, definition, table, version.mapping, folder
+            )
+        study = do_study(definition, folder, report)
         for language in LANGUAGES:
-            run_cohort(path, folder / "out" / language, language=language, progress=report)
+            write_study(study, path, folder / "out" / language, language=language, progress=report)
         kept = _kept(store, folder / "out")
     with store.database.writing() as session:
         job = session.scalar(select(JobRow).where(JobRow.key == payload["job"]).with_for_update())
