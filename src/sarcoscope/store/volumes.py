@@ -112,6 +112,8 @@ def open_volume(store: Store, session: Session, study: Study, *, analysis_id: in
     path = volume_place(store, study.id, series_uid)
     found = _cached(path)
     if found is not None:
+        if wanted != study.analysis_id:
+            check_same(found, result_of(store, session, wanted))
         return found
     with store.work_folder() as folder:
         lay_out(store, study, folder / "images")
