@@ -108,7 +108,18 @@ def side_by_side(site: Site, page: Page) -> None:
     page.mouse.wheel(0, -600)
     page.keyboard.up("Control")
     page.wait_for_timeout(200)
-    assert all(a != b for a, b in zip(page.evaluate(pictures), before, strict=True))
+    zoomed = page.evaluate(pictures)
+    assert all(a != b for a, b in zip(zoomed, before, strict=True))
+    # Another size of the window leaves the zoom alone.
+    usual = page.viewport_size
+    assert usual is not None
+    for size in ({"width": 1100, "height": 700}, usual):
+        page.set_viewport_size(size)  # type: ignore[arg-type]
+        page.wait_for_timeout(300)
+    assert page.evaluate(pictures) == zoomed
+    page.get_by_role("button", name="Fit").click()
+    page.wait_for_timeout(200)
+    assert page.evaluate(pictures) == before
     second = page.get_by_role("region", name="Verdict on").nth(1)
     second.get_by_label("Comment").fill("too much erased")
     second.get_by_role("button", name="Reject").click()

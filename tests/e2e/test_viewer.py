@@ -460,6 +460,40 @@ def test_nothing_said_to_be_kept_is_lost(site: Site, reader: Page) -> None:
     assert api.get("/studies/1/viewer").json()["analysed"] == saved[0]["id"]
 
 
+def test_strokes_that_the_server_refuses_can_be_discarded(site: Site, browser: Browser) -> None:
+    page, volume = signed_in(browser, site, "reviewer"), volume_of(site, 3)
+    open_viewer(page, 3)
+    refusal = '{"status": 422, "title": "InputError", "detail": "No such slice."}'
+    page.route(
+        "**/draft/*",
+        lambda route: route.fulfill(status=422, content_type="application/problem+json", body=refusal),
+    )
+    stroke(page, Fitted(page, volume, "axial"), 0.5)
+    expect(page.get_by_role("alert")).to_have_text("No such slice.")
+    expect(page.get_by_text("A draft is kept on the server.", exact=False)).to_have_count(0)
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Discard").click()
+    expect(page.get_by_text("Unsaved changes", exact=False)).to_have_count(0)
+    page.context.close()
+
+
+def test_a_range_that_was_typed_outlives_a_saved_version(site: Site, browser: Browser) -> None:
+    page, volume = signed_in(browser, site, "annotator"), volume_of(site, 3)
+    open_viewer(page, 3)
+    page.get_by_role("tab", name="Level").click()
+    low = page.get_by_label("Lowest slice")
+    wanted = str(int(low.input_value()) - 1)
+    low.fill(wanted)
+    page.locator(AXIAL).focus()
+    stroke(page, Fitted(page, volume, "axial"), 0.5)
+    expect(page.get_by_text("A draft is kept on the server.", exact=False)).to_be_visible()
+    page.locator("#why").fill("a stroke")
+    page.get_by_role("button", name="Save as a version").click()
+    expect(page.get_by_text("The result is up to date.")).to_be_visible(timeout=30_000)
+    expect(low).to_have_value(wanted)
+    page.context.close()
+
+
 def test_two_readers_at_once(site: Site, reader: Page, browser: Browser) -> None:
     volume = volume_of(site, 1)
     other = signed_in(browser, site, "reviewer")
@@ -504,6 +538,7 @@ def test_what_the_deciding_model_saw(site: Site, reader: Page) -> None:
     reader.get_by_role("button", name="Why these levels?").click()
     picture = reader.get_by_role("button", name="Go to the slice of a row")
     expect(picture).to_be_visible()
+    expect(reader.get_by_role("button", name="Close")).to_be_focused()
     expect(reader.get_by_text("Decided by spine-canal", exact=False)).to_be_visible()
     assert (
         reader.locator("section img").evaluate("i => i.decode().then(() => i.naturalWidth)") == told["width"]
@@ -521,8 +556,12 @@ def test_what_the_deciding_model_saw(site: Site, reader: Page) -> None:
     assert line is not None
     assert line["y"] == pytest.approx(box["y"] + y, abs=1.5)
     check_access(reader)
+    # Nothing is drawn under the picture.
+    reader.keyboard.press("Delete")
     reader.keyboard.press("Escape")
     expect(picture).to_have_count(0)
+    expect(reader.get_by_role("button", name="Why these levels?")).to_be_focused()
+    expect(reader.get_by_role("button", name="Undo")).to_be_disabled()
     # Grad-CAM lies on its pixels under the name of its model, and only on its slice.
     rows, columns = volume.hu.shape[1:]
     heat = [0] * 64

@@ -92,7 +92,7 @@ def test_what_was_drawn_on_another_series_is_not_adopted(store: Store, url: str)
     answer_again(store, number, 2, 3, 4.0, uid="1.2.4", shape=(9, 24, 24))
     answer = client(url, "manager").post(f"/readings/{task}/verdict", json={"approve": True, "adopt": True})
     assert answer.status_code == 409
-    assert "another series" in answer.json()["detail"]
+    assert "other images" in answer.json()["detail"]
 
 
 def test_reader_studies_of_before_begin_from_the_newest_answer(store: Store, url: str) -> None:
@@ -174,6 +174,46 @@ def test_what_is_read_blind_is_closed_until_it_is_finished(store: Store, url: st
     read_all(store, number)
     assert len(reader.get("/studies").json()["rows"]) == 2
     assert reader.get(f"/studies/{one}/viewer").status_code == 200
+
+
+def test_who_reads_a_study_blind_sees_no_reading_of_it_in_another_reader_study(
+    store: Store, url: str
+) -> None:
+    studies = add_studies(store, 2)
+    manager, reviewer = client(url, "manager"), client(url, "reviewer")
+    done = plan(manager, studies[:1], readers=["annotator"])["id"]
+    read_all(store, done)
+    task = manager.get(f"/reader-studies/{done}/tasks").json()[0]["id"]
+    paths = (
+        f"/reader-studies/{done}/tasks",
+        f"/reader-studies/{done}/studies/{studies[0]}/readings",
+        f"/reader-studies/{done}/agreement",
+        f"/readings/{task}/mask",
+    )
+    plan(manager, studies[1:], readers=["reviewer"])
+    assert [reviewer.get(p).status_code for p in paths] == [200, 200, 200, 200]
+    blind = plan(manager, studies[:1], readers=["reviewer"])["id"]
+    assert [reviewer.get(p).status_code for p in paths] == [403, 403, 403, 403]
+    assert reviewer.post(f"/readings/{task}/verdict", json={"approve": True}).status_code == 403
+    read_all(store, blind)
+    assert [reviewer.get(p).status_code for p in paths] == [200, 200, 200, 200]
+
+
+def test_readings_of_a_series_that_changed_are_not_shown_on_the_new_one(store: Store, url: str) -> None:
+    (number,) = add_studies(store, 1)
+    manager = client(url, "manager")
+    one = plan(manager, [number])["id"]
+    read_all(store, one)
+    path = f"/reader-studies/{one}/studies/{number}/readings"
+    assert manager.get(path).json()["fits"]
+    answer_again(store, number, LOW, HIGH, 8, uid="1.2.4")
+    assert not manager.get(path).json()["fits"]
+    # The same series, but two slices came: no slice is what it was.
+    answer_again(store, number, LOW, HIGH, 8, shape=(14, 32, 32))
+    assert "not those that were analysed" in manager.get(path).json()["detail"]
+    task = manager.get(f"/reader-studies/{one}/tasks").json()[0]["id"]
+    answer = manager.post(f"/readings/{task}/verdict", json={"approve": True, "adopt": True})
+    assert (answer.status_code, "other images" in answer.json()["detail"]) == (409, True)
 
 
 def test_agreement_is_computed_study_by_study_and_once(
@@ -279,6 +319,7 @@ def test_a_manager_withdraws_a_reading(store: Store, url: str) -> None:
     task = reader.get("/readings/next").json()["task"]
     answer = reader.put(f"/readings/{task}/draft/{LOW}", content=disc((32, 32), 5).tobytes())
     assert answer.status_code == 200, answer.text
+    assert reader.get(f"/readings/{task}/viewer").json()["draft"] == 1
     assert client(url, "reviewer").delete(f"/readings/{task}").status_code == 403
     assert client(url, "stranger").delete(f"/readings/{task}").status_code == 404
     assert manager.delete(f"/readings/{task}").status_code == 204
@@ -315,8 +356,8 @@ def test_readings_of_a_study_side_by_side(store: Store, url: str) -> None:
     assert client(url, "annotator").get(path).status_code == 403
     assert client(url, "stranger").get(path).status_code == 404
     assert manager.get(f"/reader-studies/{number}/studies/{studies[1] + 1}/readings").status_code == 404
-    said = manager.get(path).json()
-    assert (said["level"], said["frozen"], said["readings"], said["pairs"]) == ("L3", False, [], [])
+    nothing = {"title": "Two readers", "level": "L3", "frozen": False, "fits": True}
+    assert manager.get(path).json() == {**nothing, "readings": [], "pairs": []}
     read_all(store, number)
     found = client(url, "reviewer").get(path).json()
     every = manager.get(f"/reader-studies/{number}/tasks").json()

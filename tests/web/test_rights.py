@@ -18,6 +18,8 @@ from sarcoscope.web.app import API, create_app
 from sarcoscope.web.serve import Listening
 from tests.web.server import PASSWORD, add_users, client, phantom_zip, running, upload
 
+COHORT = {"project": "liver", "centres": ["here"]}
+NO_TABLE = {"name": "a.csv", "content": "YSxiCjEsMgo="}
 ROLES = ("", "nobody", "stranger", "viewer", "annotator", "reviewer", "manager", "administrator", "root")
 PROJECT = {"code": "liver", "title": "Liver", "centres": [{"centre": "here"}, {"centre": "there"}]}
 SOME = {"studies": [1]}
@@ -105,6 +107,22 @@ TABLE = [
             ("PUT", "draft/1", None), ("GET", "mask", None), ("POST", "finish", {"index_low": 1, "index_high": 2, "seconds": 1}),
             ("POST", "verdict", {"approve": True}),
         )
+    ),
+    ("GET", "/cohorts", None, (401, *(200,) * 8)),
+    ("GET", "/cohorts/choices", None, (401, *(200,) * 8)),
+    # who may do it hears that the table, or the cohort file, is none
+    *(
+        ("POST", f"/cohorts{path}", {**COHORT, **more}, (401, 404, 404, 403, 403, 403, 422, 422, 404))
+        for path, more in (
+            ("/table", {"table": NO_TABLE}), ("/table/check", {"table": NO_TABLE, "mapping": {}}),
+            ("/preview", {"definition": {}}), ("", {"definition": {}}),
+        )
+    ),
+    ("GET", "/cohorts/99999", None, (401, *(404,) * 8)),
+    ("DELETE", "/cohorts/99999", None, (401, *(404,) * 8)),
+    *(
+        ("GET", f"/cohorts/99999/versions/1/{what}", None, (401, *(404,) * 8))
+        for what in ("tables/flow", "files/en/report.html", "export.zip")
     ),
     ("GET", "/centres", None, (401, *(200,) * 8)),
     ("PUT", "/centres/here", {"code": "here", "name": "Here"}, (401, *(403,) * 7, 204)),

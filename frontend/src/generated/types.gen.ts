@@ -2206,6 +2206,12 @@ export type StudyReadings = {
      */
     frozen: boolean;
     /**
+     * Fits
+     *
+     * The study's result rests on the images that were read.
+     */
+    fits: boolean;
+    /**
      * Readings
      */
     readings: Array<TaskEntry>;

@@ -1,6 +1,13 @@
 // The short words of the worklist.
 import { app, t } from "./app.svelte";
 
+/** What a key means as a shortcut: its letter on the keyboard also where another script is being typed. */
+export function letter(event: KeyboardEvent): string {
+  const foreign = event.key === "Process" || (event.key.length === 1 && event.key > "~");
+  if (foreign && event.code.startsWith("Key")) return event.code.slice(3).toLowerCase();
+  return event.key.length === 1 ? event.key.toLowerCase() : event.key;
+}
+
 export function shortResult(result: string, p0: boolean): string {
   if (!result) return "";
   if (p0) {

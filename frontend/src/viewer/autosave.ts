@@ -58,6 +58,10 @@ export class Autosave {
     this.stopped = true;
   }
 
+  /** What still waits is not wanted any more. */
+  abandon(): void {
+    this.waiting.clear();
+  }
   /** Everything was undone: the draft on the server goes, in its turn. */
   drop(): void {
     this.dropping = true;

@@ -6,7 +6,9 @@ import type { Volume } from "./volume";
 
 export type View = "axial" | "sagittal" | "coronal";
 export type Place = { x: number; y: number; z: number };
-export type Zoom = { scale: number; dx: number; dy: number };
+/** `fitted`: nobody has zoomed or moved; `width`, `height`: the pane that it was made for. */
+export type Zoom = { scale: number; dx: number; dy: number; fitted: boolean; width: number; height: number };
+export const UNFITTED: Zoom = { scale: 1, dx: 0, dy: 0, fitted: true, width: 0, height: 0 };
 /** a, b, c, d, e, f of a canvas transform. */
 export type Matrix = [number, number, number, number, number, number];
 
@@ -114,5 +116,8 @@ export function fit(box: [number, number, number, number], width: number, height
     scale,
     dx: width / 2 - (scale * (box[0] + box[2])) / 2,
     dy: height / 2 - (scale * (box[1] + box[3])) / 2,
+    fitted: true,
+    width,
+    height,
   };
 }

@@ -93,9 +93,9 @@ def _forget_made(path: Path) -> None:
 
 
 def forget_volumes(store: Store, study_id: int) -> None:
-    """Remove what the cache holds of a study."""
-    for path in (store.data / "cache").glob(f"{study_id}-*.npy"):
-        _forget(path)
+    """Remove what the cache holds of a study, pictures whose volume is gone too."""
+    for path in (store.data / "cache").glob(f"{study_id}-*"):
+        path.unlink(missing_ok=True)
 
 
 def open_volume(store: Store, session: Session, study: Study, *, analysis_id: int | None = None) -> Volume:
@@ -112,6 +112,8 @@ def open_volume(store: Store, session: Session, study: Study, *, analysis_id: in
     path = volume_place(store, study.id, series_uid)
     found = _cached(path)
     if found is not None:
+        if wanted != study.analysis_id:
+            check_same(found, result_of(store, session, wanted))
         return found
     with store.work_folder() as folder:
         lay_out(store, study, folder / "images")

@@ -46,7 +46,6 @@ from sarcoscope.store.readings import (
 )
 from sarcoscope.store.results import result_of
 from sarcoscope.store.tables import (
-    Analysis,
     Centre,
     LevelCorrection,
     Membership,
@@ -186,6 +185,7 @@ class StudyReadings(BaseModel):
     title: str
     level: str
     frozen: bool
+    fits: bool = Field(description="The study's result rests on the images that were read.")
     readings: list[TaskEntry]
     pairs: list[ReadingPair]
 
@@ -353,11 +353,14 @@ def _seen(session: Session, access: Access, number: int) -> ReaderStudy:
     """A reader study whose readings the user may look at."""
     study = _reader_study(session, access, number, "reviewer")
     of_it = aliased(ReaderTask)
-    its_studies = select(of_it.study_id).where(of_it.reader_study_id == number)
-    mine = access.blind().where(ReaderTask.study_id.in_(its_studies)).limit(1)
-    if session.scalar(mine) is not None:
+    mine = (
+        access.blind()
+        .where(ReaderTask.study_id.in_(select(of_it.study_id).where(of_it.reader_study_id == number)))
+        .limit(1)
+    )
+    if access.reads_blind and session.scalar(mine) is not None:
         raise AccessError(
-            "You still read studies of it blind: its readings are shown when you have finished."
+            "You still read one of these studies blind: the readings are shown when you have finished."
         )
     return study
 
@@ -378,9 +381,19 @@ def study_readings(number: Number, study: Number, access: AccessDep) -> StudyRea
             title=reader_study.title,
             level=reader_study.level,
             frozen=reader_study.frozen is not None,
+            fits=_fits(session, store, session.get_one(Study, study), named[0].task),
             readings=[_task_entry(n) for n in found],
             pairs=[_reading_pair(a, b, geometry) for a, b in combinations(readings, 2)],
         )
+
+
+def _fits(session: Session, store: Store, study: Study, task: ReaderTask) -> bool:
+    """Whether a study's newest analysis rests on the images that a reading showed."""
+    now_, then = study.analysis_id, subject_of(session, store, task).analysis_id
+    if now_ is None or now_ == then:
+        return now_ == then
+    one, other = (result_of(store, session, number)["series"] for number in (now_, then))
+    return bool(one["uid"] == other["uid"] and one["n_slices"] == other["n_slices"])
 
 
 def _reading_pair(a: tuple[int, Reading], b: tuple[int, Reading], geometry: Geometry) -> ReadingPair:
@@ -491,6 +504,7 @@ def reading_viewer(number: Number, access: AccessDep) -> ViewerPage:
         reader_study = session.get_one(ReaderStudy, task.reader_study_id)
         told = ReadingInfo(title=reader_study.title, arm=task.arm, level=reader_study.level)
         draft = task_draft(session, task)
+        drawn = len(draft.slices) if draft is not None else None
         found = _level_entries(subject) if task.arm != "scratch" else []
         span = list(range(found[0].index_low, found[0].index_high + 1)) if found else []
     access.audited("read_blind", study, task=number)
@@ -499,7 +513,7 @@ def reading_viewer(number: Number, access: AccessDep) -> ViewerPage:
             "pseudonym": f"{number}", "levels": found, "measured": [], "indices": span, "versions": [],
             "moves": [],
             "shown": None, "analysed": None, "status": "done", "others": [], "can_edit": True,
-            "draft": len(draft.slices) if draft is not None else None, "draft_base": None,
+            "draft": drawn, "draft_base": None,
             "reading": told,
         }
     )  # fmt: skip
@@ -681,12 +695,8 @@ def judge_reading(number: Number, given: Verdict, access: AccessDep) -> None:
 def _adopt(
     session: Session, access: Access, study: Study, reader_study: ReaderStudy, task: ReaderTask
 ) -> None:
-    series = [
-        session.get_one(Analysis, number).series_uid
-        for number in (study.analysis_id, subject_of(session, access.store, task).analysis_id)
-    ]
-    if series[0] != series[1]:
-        raise ConflictError("The study was processed on another series meanwhile: the reading does not fit.")
+    if not _fits(session, access.store, study, task):
+        raise ConflictError("The study was processed on other images meanwhile: the reading does not fit.")
     read = session.get_one(Segmentation, task.segmentation_id)
     mask = Segmentation(
         study_id=study.id,
