@@ -122,7 +122,7 @@ TABLE = [
     ("DELETE", "/cohorts/99999", None, (401, *(404,) * 8)),
     *(
         ("GET", f"/cohorts/99999/versions/1/{what}", None, (401, *(404,) * 8))
-        for what in ("tables/flow", "files/en/report.html", "export.zip")
+        for what in ("tables/1", "files/1", "export.zip")
     ),
     ("GET", "/centres", None, (401, *(200,) * 8)),
     ("PUT", "/centres/here", {"code": "here", "name": "Here"}, (401, *(403,) * 7, 204)),

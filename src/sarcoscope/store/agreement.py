@@ -180,9 +180,9 @@ def _place(store: Store, number: int) -> Path:
 def _kept(store: Store, number: int) -> dict[str, Any]:
     try:
         said = json.loads(_place(store, number).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        studies: dict[str, Any] = said["studies"] if said["form"] == _FORM else {}
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
-    studies: dict[str, Any] = said["studies"] if said["form"] == _FORM else {}
     return studies
 
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
+from sarcoscope.errors import StorageError
 from sarcoscope.exports.evidence import evidence_view
 from sarcoscope.imaging.volume import Volume
 from sarcoscope.language.catalogue import LANGUAGES
@@ -47,11 +48,14 @@ def explained(store: Store, session: Session, study: Study) -> tuple[Explained, 
 
     Raises:
         NotFoundError, InputError: as of :func:`open_volume`.
+        StorageError: the disk is full.
     """
     volume = open_volume(store, session, study)
     series_uid = session.get_one(Analysis, study.analysis_id).series_uid
     base = volume_place(store, study.id, series_uid)
     base = base.with_name(f"{base.stem}.evidence")
+    # Nobody holds a connection of the database while the model works, or while waiting for it.
+    session.rollback()
     with _ONE_AT_A_TIME:
         return _kept(base) or _made(volume, base), base
 
@@ -72,6 +76,8 @@ def _kept(base: Path) -> Explained | None:
             spine=tuple((y, x) for y, x in said["spine"]),
         )
     except (OSError, ValueError, KeyError):
+        return None
+    if found.slice_y and not all(picture_of(base, language).is_file() for language in LANGUAGES):
         return None
     now = tuple(shipped_package(kind).reference for kind in ("spine-canal", "level-chain"))
     return found if found.models == now else None
@@ -97,7 +103,11 @@ def _made(volume: Volume, base: Path) -> Explained:
 
 
 def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(mode=0o700, exist_ok=True)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    part.write_bytes(content)
-    os.replace(part, path)
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        part.write_bytes(content)
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise StorageError(f"The picture could not be kept: {error.strerror}.") from error

@@ -45,6 +45,7 @@ from sarcoscope.store.readings import (
     withdraw,
 )
 from sarcoscope.store.results import result_of
+from sarcoscope.store.store import Store
 from sarcoscope.store.tables import (
     Centre,
     LevelCorrection,
