@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from tests.web.cohort_store import fill_with_cohort
 
 from sarcoscope.samples.dicom_series import SeriesSettings, write_dicom_series
 from sarcoscope.samples.phantom import PhantomSettings, make_phantom
@@ -396,6 +397,29 @@ def read_one(page: Page, left: int, *, erase: bool) -> None:
     expect(page.get_by_text(f"The reading is kept. {left} left.")).to_be_visible()
 
 
+def cohort_pictures(page: Page, folder: Path, data: Path) -> None:
+    """A cohort of synthetic people: its table, who is in it, what came out."""
+    store = Store.open(data)
+    fill_with_cohort(store, folder / "cohort", 3000)
+    store.close()
+    page.goto("/cohorts/new")
+    page.get_by_label("Table", exact=True).set_input_files(folder / "cohort" / "clinical.csv")
+    page.get_by_role("button", name="Check every row").click()
+    expect(page.get_by_text("with a measured CT.", exact=False)).to_be_visible(timeout=60_000)
+    scroll(page.get_by_role("heading", name="2. Clinical table"))
+    shot(page, "cohort_table")
+    page.get_by_label("Short name").fill("liver")
+    page.get_by_label("Title (English)").fill("Liver disease and muscle (synthetic)")
+    page.get_by_label("overlapping: a person counts in each disease").check()
+    page.get_by_role("button", name="Show who is in it").click()
+    expect(page.get_by_role("button", name="Run", exact=True)).to_be_visible(timeout=60_000)
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.locator(".plot svg").first).to_be_visible(timeout=_ANALYSIS_MS)
+    page.get_by_label("Sex").select_option("F")
+    scroll(page.get_by_role("heading", name="Distribution of the indices"))
+    shot(page, "cohort")
+
+
 def main() -> None:
     """Make all pictures."""
     program = shutil.which("chromium")
@@ -422,6 +446,7 @@ def main() -> None:
         data_pictures(page)
         viewer_pictures(page)
         reading_pictures(page, browser, url, Path(temporary) / "data")
+        cohort_pictures(page, folder, Path(temporary) / "data")
         browser.close()
 
 

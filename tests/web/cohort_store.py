@@ -16,14 +16,14 @@ from sarcoscope.store.store import Store
 from sarcoscope.store.tables import Analysis, Centre, Person, Project, Study
 
 
-def fill_with_cohort(store: Store, folder: Path, n: int, seed: int = 3) -> Path:
-    """A sample cohort whose studies are in the store at the centre ``here``; returns its folder."""
-    write_sample_cohort(folder, preset="mixed", n=n, seed=seed)
+def fill_with_cohort(store: Store, folder: Path, n: int, seed: int = 3, preset: str = "mixed") -> Path:
+    """A sample cohort whose studies are in the store, at its first centre; returns the cohort's folder."""
+    write_sample_cohort(folder, preset=preset, n=n, seed=seed)
     with (folder / "results.csv").open(encoding="utf-8-sig", newline="") as stream:
         rows = list(csv.DictReader(stream))
     with store.database.writing() as session:
         project = session.scalars(select(Project)).one()
-        centre = session.scalars(select(Centre).where(Centre.code == "here")).one()
+        centre = session.scalars(select(Centre).order_by(Centre.id).limit(1)).one()
         people: dict[str, Person] = {}
         studies: dict[str, Study] = {}
         found: dict[str, list[dict[str, Any]]] = {}

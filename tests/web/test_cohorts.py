@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from sarcoscope.cohort.run import run_cohort
+from sarcoscope.diagnosis import find_sets
+from sarcoscope.diagnosis.own import own_sets
 from sarcoscope.store.store import Store
+from sarcoscope.store.tables import Centre, Membership, Project, User
 from sarcoscope.store.upkeep import check_store
 from tests.web.cohort_store import fill_with_cohort, table_of
 from tests.web.server import Client, add_users, client, running, work_off
@@ -155,6 +159,27 @@ def test_the_job_gives_what_the_command_gives(
     assert manager.get(f"{home}/files/in/table").status_code == 404
     assert check_store(store).sound
     assert check_store(store).unnamed == []
+
+
+def test_an_own_reference_is_kept_for_analyses(
+    manager: Client, place: tuple[Store, str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SARCOSCOPE_HOME", str(tmp_path))
+    with place[0].database.writing() as session:
+        root = session.scalars(select(User).where(User.name == "root")).one()
+        project, centre = session.scalars(select(Project)).one(), session.get_one(Centre, 1)
+        session.add(Membership(user_id=root.id, project_id=project.id, centre_id=centre.id, role="viewer"))
+    assert manager.post("/cohorts/1/versions/1/reference").status_code == 403
+    administrator = client(place[1], "root")
+    kept = administrator.post("/cohorts/1/versions/1/reference")
+    assert (kept.status_code, kept.json()) == (201, {"name": "own_liver_free", "version": 1})
+    assert "own_liver_free" in administrator.get("/cohorts/choices").json()["references"]
+    (reference,) = find_sets(["own_liver_free"], own_sets())
+    table = administrator.get("/cohorts/1/versions/1/tables/reference_cutoffs").json()
+    rows = [dict(zip(table["columns"], cells, strict=True)) for cells in table["rows"]]
+    for row in reference.rows:
+        same = next(r for r in rows if (r["index"], r["sex"]) == (row.index, row.sex))
+        assert (row.mean, row.sd) == pytest.approx((float(same["mean"]), float(same["sd"])), rel=1e-9)
 
 
 def test_versions_rights_and_the_end(manager: Client, place: tuple[Store, str, Path]) -> None:

@@ -124,6 +124,7 @@ TABLE = [
         ("GET", f"/cohorts/99999/versions/1/{what}", None, (401, *(404,) * 8))
         for what in ("tables/1", "files/1", "export.zip")
     ),
+    ("POST", "/cohorts/99999/versions/1/reference", None, (401, *(403,) * 7, 404)),
     ("GET", "/centres", None, (401, *(200,) * 8)),
     ("PUT", "/centres/here", {"code": "here", "name": "Here"}, (401, *(403,) * 7, 204)),
     ("GET", "/projects", None, (401, *(200,) * 8)),

@@ -914,6 +914,22 @@ export type JobEntry = {
 };
 
 /**
+ * KeptReference
+ *
+ * A reference that analyses may ask for from now on.
+ */
+export type KeptReference = {
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Version
+     */
+    version: number;
+};
+
+/**
  * Language
  *
  * A language.
@@ -7506,6 +7522,62 @@ export type CohortFileResponses = {
 };
 
 export type CohortFileResponse = CohortFileResponses[keyof CohortFileResponses];
+
+export type KeepReferenceData = {
+    body?: never;
+    path: {
+        /**
+         * Number
+         */
+        number: number;
+        /**
+         * Version
+         */
+        version: number;
+    };
+    query?: never;
+    url: '/api/v1/cohorts/{number}/versions/{version}/reference';
+};
+
+export type KeepReferenceErrors = {
+    /**
+     * Nobody is signed in.
+     */
+    401: unknown;
+    /**
+     * No right to it.
+     */
+    403: unknown;
+    /**
+     * It is not there, or not yours to see.
+     */
+    404: unknown;
+    /**
+     * Two things contradict each other.
+     */
+    409: unknown;
+    /**
+     * Too large.
+     */
+    413: unknown;
+    /**
+     * A value that cannot be used.
+     */
+    422: unknown;
+    /**
+     * Try again.
+     */
+    503: unknown;
+};
+
+export type KeepReferenceResponses = {
+    /**
+     * Successful Response
+     */
+    201: KeptReference;
+};
+
+export type KeepReferenceResponse = KeepReferenceResponses[keyof KeepReferenceResponses];
 
 export type ExportCohortData = {
     body?: never;

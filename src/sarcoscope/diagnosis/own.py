@@ -59,7 +59,7 @@ def own_sets(folder: Path | None = None) -> tuple[ReferenceSet, ...]:
     found = []
     for path in sorted(folder.glob("*.json")):
         try:
-            found.append(_from_dict(json.loads(path.read_text(encoding="utf-8"))))
+            found.append(reference_of(json.loads(path.read_text(encoding="utf-8"))))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UnreadableError(f"The own reference set in '{path.name}' is damaged.") from error
     return tuple(found)
@@ -320,7 +320,12 @@ def _to_dict(reference: ReferenceSet) -> dict[str, Any]:
     }
 
 
-def _from_dict(raw: Mapping[str, Any]) -> ReferenceSet:
+def reference_of(raw: Mapping[str, Any]) -> ReferenceSet:
+    """The set of a file's content, as :func:`reference_text` writes it.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
     rows: Sequence[LimitRow] = [
         LimitRow(
             r["index"],

@@ -32,7 +32,7 @@ from sarcoscope.cohort.import_files import matches
 from sarcoscope.cohort.studies import NUMBERS, TEXT
 from sarcoscope.deid.link import KEYS, LinkSettings, link_table, read_table
 from sarcoscope.diagnosis import find_sets, shipped_sets
-from sarcoscope.diagnosis.own import own_sets
+from sarcoscope.diagnosis.own import own_sets, reference_of, save_reference
 from sarcoscope.errors import ConflictError, InputError, NotFoundError, SettingError
 from sarcoscope.files import write_bytes
 from sarcoscope.jobs.cohort_job import queue_cohort
@@ -560,6 +560,33 @@ def cohort_file(number: Number, version: Number, path: str, access: AccessDep) -
         content = file_of(access.store, _one(session, access, number, version), path)
     kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
     return Response(content, media_type=kind, headers={"Cache-Control": "private, no-store"})
+
+
+class KeptReference(BaseModel):
+    """A reference that analyses may ask for from now on."""
+
+    name: str
+    version: int
+
+
+@router.post("/{number}/versions/{version}/reference", status_code=201)
+def keep_reference(number: Number, version: Number, access: AccessDep) -> KeptReference:
+    """Keep the own reference of a version for the analyses of this installation (its administrator); a set of
+    the name that was there before stays as an earlier version."""
+    access.require_administrator()
+    store = access.store
+    with store.database.reading() as session:
+        found = _one(session, access, number, version)
+        part = found.definition.get("reference")
+        if part is None:
+            raise NotFoundError("This version builds no own reference.")
+        raw = json.loads(file_of(store, found, f"en/reference_{part['name']}.json"))
+        project = session.get_one(CohortRow, number).project_id
+    path = save_reference(reference_of(raw), details=raw.get("details"))
+    with store.database.writing() as session:
+        target = f"reference {part['name']} of cohort {number} version {version}"
+        access.audit(session, "keep_reference", target=target, project_id=project)
+    return KeptReference(name=part["name"], version=json.loads(path.read_text(encoding="utf-8"))["version"])
 
 
 @router.get("/{number}/versions/{version}/export.zip", response_class=Response, responses=_ZIP)
