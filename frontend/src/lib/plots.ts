@@ -45,7 +45,7 @@ export function bars(found: (group: string, decade: string) => Bar | null, group
   const top = Math.max(5, ...groups.flatMap(([group]) => decades.map((d) => 100 * (found(group, d)?.high ?? 0))));
   return (ink: string): EChartsCoreOption => ({
     ...frame(ink, decades, "%"),
-    yAxis: { type: "value", name: "%", min: 0, max: Math.min(100, Math.ceil(top / 5) * 5), axisLabel: { color: ink }, nameTextStyle: { color: ink } },
+    yAxis: { type: "value", name: "%", min: 0, max: Math.min(100, Math.ceil(top / 10) * 10), axisLabel: { color: ink }, nameTextStyle: { color: ink } },
     tooltip: {},
     series: groups.flatMap(([group, title], k) => {
       const colour = COLOURS[k % COLOURS.length]!;

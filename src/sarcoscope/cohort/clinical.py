@@ -95,7 +95,9 @@ def import_clinical(path: Path, mapping: ColumnMap) -> Clinical:
     _persons(rows, columns, mapping, problems)
     _bodies(columns_read, columns, problems)
     problems.sort(key=lambda p: (p.row, p.column))
-    for disease in {c.disease for c in used} - set(known):
+    order = list(fields())
+    coded = sorted({c.disease for c in used} - set(known))
+    for disease in sorted(coded, key=lambda d: order.index(d) if d in order else len(order)):
         known[disease] = fields().get(disease) or own_field(disease, "disease", {})
     return Clinical(
         Frame(columns_read),
