@@ -139,6 +139,11 @@ export class Autosave {
     return new Map(values.map((value, k) => [Number(String(names[k]).split("/").at(-1)), value]));
   }
 
+  /** Forget what the browser kept of some slices, but for those still on their way. */
+  async forgetOf(indices: Iterable<number>): Promise<void> {
+    for (const index of indices) if (!this.waiting.has(index)) await kept("readwrite", (store) => store.delete(this.key(index)));
+  }
+
   /** Forget what the browser kept. */
   async forget(): Promise<void> {
     const range = IDBKeyRange.bound(`${this.user}${this.home}/`, `${this.user}${this.home}/~`);
