@@ -310,6 +310,8 @@ def test_a_reading_is_not_adopted_over_a_version_that_was_not_seen(store: Store,
     assert manager.get(f"/studies/{number}").json()["row"]["review"] == "open"
     assert manager.post(f"/readings/{one}/verdict", json={**given, "base": newer}).status_code == 204
     assert manager.post(f"/readings/{two}/verdict", json={"approve": True, "adopt": True}).status_code == 204
+    told = manager.get(f"/reader-studies/1/studies/{number}/readings").json()
+    assert told["adopted"] == [one, two]
 
 
 def test_a_manager_withdraws_a_reading(store: Store, url: str) -> None:
@@ -356,7 +358,7 @@ def test_readings_of_a_study_side_by_side(store: Store, url: str) -> None:
     assert client(url, "annotator").get(path).status_code == 403
     assert client(url, "stranger").get(path).status_code == 404
     assert manager.get(f"/reader-studies/{number}/studies/{studies[1] + 1}/readings").status_code == 404
-    nothing = {"title": "Two readers", "level": "L3", "frozen": False, "fits": True}
+    nothing = {"title": "Two readers", "level": "L3", "frozen": False, "fits": True, "adopted": []}
     assert manager.get(path).json() == {**nothing, "readings": [], "pairs": []}
     read_all(store, number)
     found = client(url, "reviewer").get(path).json()

@@ -2228,6 +2228,12 @@ export type StudyReadings = {
      */
     fits: boolean;
     /**
+     * Adopted
+     *
+     * Readings that became a version of the study's mask.
+     */
+    adopted: Array<number>;
+    /**
      * Readings
      */
     readings: Array<TaskEntry>;

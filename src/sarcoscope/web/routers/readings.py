@@ -187,6 +187,7 @@ class StudyReadings(BaseModel):
     level: str
     frozen: bool
     fits: bool = Field(description="The study's result rests on the images that were read.")
+    adopted: list[int] = Field(description="Readings that became a version of the study's mask.")
     readings: list[TaskEntry]
     pairs: list[ReadingPair]
 
@@ -378,11 +379,16 @@ def study_readings(number: Number, study: Number, access: AccessDep) -> StudyRea
         found = [n for n in named if n.task.finished is not None]
         geometry = read_volume(session, store, named[0].task).geometry
         readings = [(n.task.id, reading_of(session, store, n)) for n in found]
+        parents = select(Segmentation.parent_id).where(
+            Segmentation.study_id == study, Segmentation.blind.is_(False)
+        )
+        kept = set(session.scalars(parents))
         return StudyReadings(
             title=reader_study.title,
             level=reader_study.level,
             frozen=reader_study.frozen is not None,
             fits=_fits(session, store, session.get_one(Study, study), named[0].task),
+            adopted=[n.task.id for n in found if n.task.segmentation_id in kept],
             readings=[_task_entry(n) for n in found],
             pairs=[_reading_pair(a, b, geometry) for a, b in combinations(readings, 2)],
         )
