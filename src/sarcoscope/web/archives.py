@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from sarcoscope.errors import SarcoscopeError, StorageError
 from sarcoscope.store.store import Store
 
-_BLOCK: Final = 1 << 20
+_BLOCK: Final = 1 << 16
 _PACKED: Final = (".gz", ".png", ".zip", ".xlsx")
 
 

@@ -103,7 +103,6 @@ _BINARY: dict[str, Any] = {
 _RAW: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": {}}}}
 _ZIP: dict[int | str, dict[str, Any]] = {200: {"content": {"application/zip": {}}}}
 _Rating = Annotated[int, Field(ge=1, le=5)]
-_BLOCK: Final = 256 * 1024
 _MOST_DIFFERING: Final = 20
 _RowNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
