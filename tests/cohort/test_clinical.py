@@ -253,3 +253,15 @@ def test_matches_by_centre_and_by_dates_without_signs(tmp_path: Path) -> None:
     (tmp_path / "results.csv").write_text(studies.replace("20200101", "soon"), encoding="utf-8")
     with pytest.raises(InputError, match="no date"):
         matches(_read(tmp_path / "t.csv", lines), tmp_path / "results.csv")
+
+
+def test_weights_in_pounds_are_noticed(tmp_path: Path) -> None:
+    lines = ["pseudonym,height,weight", *(f"P{k},{155 + k},{118 + 4 * k}" for k in range(20))]
+    found = _read(tmp_path / "t.csv", lines)
+    assert "look like lb" in " ".join(p.text for p in found.problems)
+    mapping = _suggested(tmp_path / "t.csv").model_copy(update={"units": {"weight_kg": "lb"}})
+    found = import_clinical(tmp_path / "t.csv", mapping)
+    assert found.problems == ()
+    assert found.frame.number("weight_kg")[0] == pytest.approx(118 * 0.45359237)
+    lines[0] = "pseudonym,height,weight kg"
+    assert "lb" not in " ".join(p.text for p in _read(tmp_path / "u.csv", lines).problems)

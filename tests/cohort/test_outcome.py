@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -124,3 +125,12 @@ def test_all_events_at_one_time_and_nobody_left() -> None:
     fit = cox(x, time, event, ("low",))
     assert np.isnan(check_proportional(x, time, event, fit).terms[0][1].p)
     assert cox(np.empty((0, 1)), np.empty(0), np.empty(0, np.bool_), ("low",)).problem == "no_events"
+
+
+def test_nobody_has_the_covariate_of_the_spline(tmp_path: Path) -> None:
+    found = _cohort(tmp_path, n=60)
+    ages = {"age_years": np.full(len(found), np.nan)}
+    found = replace(found, frame=found.frame.adding(ages))
+    result = follow(found, PART, KIM)
+    assert result.spline is None
+    assert {r["n"] for r in result.models if r["model"] == "adjusted"} == {0}

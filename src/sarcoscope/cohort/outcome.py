@@ -268,6 +268,8 @@ def _spline(
     value = cohort.frame.number(part.spline)
     use = known[people.rows] & np.isfinite(value[people.rows])
     own = people.take(use)
+    if not own.event.any():
+        return [], Test(f"spline of {part.spline}", float("nan"), float("nan"), float("nan")), None
     curve = value[own.rows]
     knots = knots_of(curve)
     basis = spline_basis(curve, knots)
