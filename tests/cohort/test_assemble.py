@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sarcoscope.cohort.assemble import assemble
-from sarcoscope.cohort.definition import read_definition
+from sarcoscope.cohort.definition import Condition, read_definition
 from sarcoscope.cohort.table_one import table_one
 from sarcoscope.errors import InputError, SettingError
 from tests.cohort.make import cohort, person, study, write
@@ -250,3 +250,61 @@ def test_the_flow_never_loses_or_doubles_anybody(
     assert len(set(found.frame.text("person"))) == len(found) == persons == number
     usable = {p for p, f, d, _ in rows if f != "arterial" and not d}
     assert set(found.frame.text("person")) == usable
+
+
+def test_a_sex_that_changes_is_seen_across_a_study_without_one(tmp_path: Path) -> None:
+    days = ("2020-01-01", "2020-02-01", "2020-03-01")
+    rows = [study(k, "a", sex=s, date=d) for k, (s, d) in enumerate(zip(("M", "", "F"), days, strict=True))]
+    with pytest.raises(InputError, match="a man in one study"):
+        cohort(tmp_path, rows)
+
+
+def test_nearest_to_a_date_that_only_a_later_visit_has(tmp_path: Path) -> None:
+    studies = [
+        study(1, "a", date="2019-01-01", age_years=54.0),
+        study(2, "a", date="2022-01-01", age_years=57.0),
+    ]
+    visits = [person("a", date="2019-01-02"), person("a", date="2022-01-02", diagnosed="2022-01-03")]
+    part = 'index_study = "nearest"\nnearest_to = "diagnosis_date"'
+    found = cohort(tmp_path / "a", studies, visits, rows="visits", studies_part=part)
+    assert found.frame.text("id").tolist() == ["S2"]
+    with pytest.raises(InputError, match="Nobody has a date"):
+        cohort(tmp_path / "b", studies, visits[:1], studies_part=part)
+
+
+def test_what_is_not_known_is_told(tmp_path: Path) -> None:
+    found = cohort(tmp_path / "a", [study(1, "a", date=""), study(2, "a")])
+    assert "cohort_note_index_undated" in _codes(found)
+    assert "cohort_note_index_undated" not in _codes(cohort(tmp_path / "b", [study(1, "a", date="")]))
+    # Nobody asked about this person's cirrhosis: without a word it would be a person without liver disease.
+    people = [person("a"), person("b", cirrhosis="")]
+    found = cohort(tmp_path / "c", [study(1, "a"), study(2, "b")], people)
+    told = [n for n in found.notes if n.code == "cohort_note_rest_unknown"]
+    assert [n.values for n in told] == [{"n": 1}]
+
+
+def test_visits_that_disagree_about_the_outcome_are_told(tmp_path: Path) -> None:
+    visits = [
+        person("a", date="2020-01-02", years=2.0, status=0),
+        person("a", date="2021-01-02", years=2.0, status=1),
+        person("b", date="2020-01-02", years=1.0, status=0),
+    ]
+    path = write(tmp_path, [study(1, "a"), study(2, "b")], visits, rows="visits")
+    outcome = """
+[outcome]
+time = "followup_years"
+status = "status"
+title = { en = "Death" }
+exposure = { reference = "kim2021", index = "SMA" }
+"""
+    path.write_text(path.read_text(encoding="utf-8") + outcome, encoding="utf-8")
+    found = assemble(read_definition(path), tmp_path)
+    told = [n for n in found.notes if n.code == "cohort_note_outcome_visits"]
+    assert [n.values for n in told] == [{"n": 1, "columns": "followup_years, status"}]
+
+
+def test_bounds_in_the_wrong_order_are_refused() -> None:
+    for value in ([90, 20], [20, 20], ["20", 90]):
+        with pytest.raises(ValueError, match="lower and a higher"):
+            Condition(column="age_years", op="between", value=value)
+    assert Condition(column="day", op="between", value=["2020-01-01", "2021-01-01"]).value

@@ -11,9 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sarcoscope.cohort.clinical import Clinical, import_clinical
+from sarcoscope.cohort.clinical_cells import read_cell
 from sarcoscope.cohort.codes import code_table, disease_of, is_code
 from sarcoscope.cohort.column_map import ColumnMap, read_column_map, suggest
 from sarcoscope.cohort.dictionary import data_dictionary
+from sarcoscope.cohort.fields import RESERVED, fields
+from sarcoscope.cohort.import_files import matches
+from sarcoscope.cohort.studies import NUMBERS, TEXT
 from sarcoscope.deid.link import read_table
 from sarcoscope.errors import InputError, SettingError
 
@@ -202,11 +206,62 @@ def test_dictionary(tmp_path: Path) -> None:
 
 @given(st.lists(st.sampled_from(["1", "0", "", "있음", "없음", "Y", "n", "?"]), min_size=1, max_size=8))
 def test_flags_are_one_nought_or_a_problem(values: list[str]) -> None:
-    from sarcoscope.cohort.clinical_cells import read_cell
-    from sarcoscope.cohort.fields import fields
-
     for text in values:
         cell = read_cell(fields()["diabetes"], text)
         assert (cell.problem == "unclear") == (text == "?")
         assert cell.value in (None, 0.0, 1.0)
         assert np.isscalar(cell.value) or cell.value is None
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "want"),
+    [
+        ("ast", "2,500", (None, "unclear")),
+        ("platelets", "150,000", (None, "unclear")),
+        ("albumin", "3,5", (3.5, "")),
+        ("creatinine", "0,912", (0.912, "")),
+        ("status", "inf", (None, "unclear")),
+        ("day", "2020-12", (None, "no_date")),
+        ("day", "2020. 1. 3.", ("2020-01-03", "")),
+        ("day", "20200103", ("2020-01-03", "")),
+        ("day", "2020-01-03 오전 9:00", ("2020-01-03", "")),
+    ],
+)
+def test_cells_that_could_be_read_in_two_ways(field: str, text: str, want: tuple[object, str]) -> None:
+    cell = read_cell(fields()[field], text)
+    assert (cell.value, cell.problem) == want
+
+
+@pytest.mark.parametrize("name", ["SMA", "phase", "person", "bmi", "flags", "group_rest"])
+def test_a_clinical_column_never_stands_in_for_one_of_the_studies(name: str) -> None:
+    with pytest.raises(ValueError, match="column of the studies"):
+        ColumnMap(columns={"pseudonym": "p"}, other={name: {"column": "x"}})
+
+
+def test_every_column_of_the_studies_is_reserved() -> None:
+    assert {*TEXT, *NUMBERS} - set(fields()) <= RESERVED
+    text = suggest(["pseudonym", "phase"], [{"pseudonym": "P1", "phase": "1"}])
+    assert "[other.field_1]" in text
+
+
+def test_matches_by_centre_and_by_dates_without_signs(tmp_path: Path) -> None:
+    studies = "id,person,centre,date\nS1,P1,A,20200101\nS2,P1,B,2020-03-01\n"
+    (tmp_path / "results.csv").write_text(studies, encoding="utf-8")
+    lines = ["pseudonym,centre,date", "P1,B,2020-03-05", "P1,A,2020-01-03"]
+    found = matches(_read(tmp_path / "t.csv", lines), tmp_path / "results.csv")
+    assert [(r["row"], r["days"]) for r in found] == [(3, 2), (2, 4)]
+    (tmp_path / "results.csv").write_text(studies.replace("20200101", "soon"), encoding="utf-8")
+    with pytest.raises(InputError, match="no date"):
+        matches(_read(tmp_path / "t.csv", lines), tmp_path / "results.csv")
+
+
+def test_weights_in_pounds_are_noticed(tmp_path: Path) -> None:
+    lines = ["pseudonym,height,weight", *(f"P{k},{155 + k},{118 + 4 * k}" for k in range(20))]
+    found = _read(tmp_path / "t.csv", lines)
+    assert "look like lb" in " ".join(p.text for p in found.problems)
+    mapping = _suggested(tmp_path / "t.csv").model_copy(update={"units": {"weight_kg": "lb"}})
+    found = import_clinical(tmp_path / "t.csv", mapping)
+    assert found.problems == ()
+    assert found.frame.number("weight_kg")[0] == pytest.approx(118 * 0.45359237)
+    lines[0] = "pseudonym,height,weight kg"
+    assert "lb" not in " ".join(p.text for p in _read(tmp_path / "u.csv", lines).problems)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ from sarcoscope.cohort.assemble import Cohort
 from sarcoscope.cohort.cutpoint import cut_points
 from sarcoscope.cohort.definition import Outcome
 from sarcoscope.cohort.outcome import follow
-from sarcoscope.cohort.stats.cox import cox
+from sarcoscope.cohort.stats.cox import check_proportional, cox
 from sarcoscope.diagnosis import find_sets
-from sarcoscope.errors import SettingError
+from sarcoscope.errors import InputError, SettingError
 from tests.cohort.make import cohort, person, study
 
 KIM = find_sets(("kim2021",))
@@ -106,3 +107,30 @@ def test_time_from_the_day_of_the_index_study(tmp_path: Path) -> None:
     result = follow(dated, part, KIM)
     assert max(float(t.max()) for t in result.times.values()) == pytest.approx(79 * 50 / 365.25)
     assert "cohort_note_time_origin" not in {n.code for n in result.notes}
+
+
+def test_nobody_followed_and_columns_without_numbers(tmp_path: Path) -> None:
+    found = cohort(tmp_path / "a", [study(1, "a")], [person("a", years="", status="")])
+    with pytest.raises(InputError, match="no outcome to follow"):
+        follow(found, PART, KIM)
+    found = _cohort(tmp_path / "b", n=60)
+    for change in ({"spline": "nothing"}, {"spline": "sex"}, {"cutpoint": "nothing"}, {"status": "day"}):
+        with pytest.raises(SettingError, match="for the outcome"):
+            follow(found, PART.model_copy(update=change), KIM)
+
+
+def test_all_events_at_one_time_and_nobody_left() -> None:
+    x, time = np.array([[0.0], [1.0], [1.0], [0.0], [1.0]]), np.full(5, 2.0)
+    event = np.array([True, True, False, True, False])
+    fit = cox(x, time, event, ("low",))
+    assert np.isnan(check_proportional(x, time, event, fit).terms[0][1].p)
+    assert cox(np.empty((0, 1)), np.empty(0), np.empty(0, np.bool_), ("low",)).problem == "no_events"
+
+
+def test_nobody_has_the_covariate_of_the_spline(tmp_path: Path) -> None:
+    found = _cohort(tmp_path, n=60)
+    ages = {"age_years": np.full(len(found), np.nan)}
+    found = replace(found, frame=found.frame.adding(ages))
+    result = follow(found, PART, KIM)
+    assert result.spline is None
+    assert {r["n"] for r in result.models if r["model"] == "adjusted"} == {0}

@@ -15,8 +15,13 @@ import pytest
 
 from sarcoscope.cohort.codes import code_table
 from sarcoscope.cohort.column_map import read_column_map
+from sarcoscope.cohort.definition import read_definition
+from sarcoscope.cohort.figure_style import style
+from sarcoscope.cohort.figures import prevalence_figure
 from sarcoscope.cohort.run import run_cohort
 from sarcoscope.cohort.sheets import Sheet, cell, sheet_bytes
+from sarcoscope.cohort.study import do_study
+from sarcoscope.cohort.words import Words
 from sarcoscope.language.catalogue import messages
 from sarcoscope.samples.population_files import write_sample_cohort
 from tests.cohort.make import person, study, write
@@ -218,3 +223,18 @@ def test_codes_of_the_documents() -> None:
     page = (ROOT / "docs" / "cohort.md").read_text(encoding="utf-8")
     for code in code_table():
         assert f"| {code.prefix} | {code.disease} |" in page, code.prefix
+
+
+def test_no_bar_is_cut_off_and_signs_in_titles_are_drawn(sample: Path) -> None:
+    study_ = do_study(read_definition(sample / "cohort.toml"), sample)
+    rows = [
+        {**r, "prevalence": 0.9, "prevalence_low": 0.8, "prevalence_high": 0.95} if r["sex"] == "F" else r
+        for r in study_.prevalences
+    ]
+    words = Words(study_.cohort, "en")
+    with style():
+        figure = prevalence_figure(study_.cohort, rows, "p0", "a $\\frac{$ title", words)
+        figure.canvas.draw()
+    for axes in figure.axes:
+        assert axes.get_ylim()[0] == 0
+        assert axes.get_ylim()[1] > 95

@@ -209,3 +209,17 @@ def test_intervals_never_change(one: date, two: date, days: int, form: str) -> N
     dicom = [shift.date(d.strftime("%Y%m%d")) for d in (one, two)]
     assert dicom == [m.strftime("%Y%m%d") for m in (first, second)]
     assert shift.back().date(dicom[0]) == one.strftime("%Y%m%d")
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ("2020.01.03.", "2020.01.13"),
+        ("2020. 1. 3.", "2020. 01. 13"),
+        ("2020-01-03 오전 9:00", "2020-01-13 9:00"),
+        ("2020-01-03T09:00:00Z", "2020-01-13"),
+        ("2020-12", ""),
+    ],
+)
+def test_dates_as_hospitals_write_them_are_moved(text: str, want: str) -> None:
+    assert shift_text(text, DateShift(10)) == want

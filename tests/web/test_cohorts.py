@@ -15,10 +15,11 @@ import pytest
 from sqlalchemy import select
 
 from sarcoscope.cohort.run import run_cohort
+from sarcoscope.deid.mapping import Identity
 from sarcoscope.diagnosis import find_sets
 from sarcoscope.diagnosis.own import own_sets
 from sarcoscope.store.store import Store
-from sarcoscope.store.tables import Centre, Membership, Project, User
+from sarcoscope.store.tables import Centre, CohortFile, Membership, Person, Project, User
 from sarcoscope.store.upkeep import check_store
 from tests.web.cohort_store import fill_with_cohort, table_of
 from tests.web.server import Client, add_users, client, running, work_off
@@ -180,6 +181,48 @@ def test_an_own_reference_is_kept_for_analyses(
     for row in reference.rows:
         same = next(r for r in rows if (r["index"], r["sex"]) == (row.index, row.sex))
         assert (row.mean, row.sd) == pytest.approx((float(same["mean"]), float(same["sd"])), rel=1e-9)
+
+
+def test_hospital_numbers_and_true_dates_are_never_kept(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "data")
+    add_users(store)
+    fill_with_cohort(store, tmp_path / "sample", 100)
+    with store.mapping("here", "liver") as mapping, store.database.writing() as session:
+        for k, row in enumerate(session.scalars(select(Person).order_by(Person.id).limit(20))):
+            row.pseudonym = mapping.person(Identity("here", f"H-47{k:02d}", name=f"Hong^{k}")).pseudonym
+    rows = ["patient_id,visit date,seen,cirrhosis,note"]
+    rows += [f"H-47{k:02d},2020. 1. 3.,{'2020-01-03' if k < 9 else '?'},{k % 2},x" for k in range(20)]
+    rows.insert(1, "H-9999,2020. 1. 3.,?,1,x")
+    definition = {
+        "version": 1, "name": "linked", "title": {"en": "Linked"}, "studies": {}, "analysis": {"indices": ["SMA"]},
+        "groups": {"kind": "overlapping", "list": [{"name": "cirrhosis", "title": {"en": "Cirrhosis"}}]},
+    }  # fmt: skip
+    columns = {"pseudonym": "pseudonym", "day": "visit date", "cirrhosis": "cirrhosis"}
+    with running(store) as url:
+        manager = client(url, "manager")
+
+        def sent(lines: list[str], path: str, columns: dict[str, str]) -> Any:
+            table = {"name": "t.csv", "content": base64.b64encode("\n".join(lines).encode()).decode()}
+            body = {**PLACE, "table": table, "mapping": {"columns": columns}, "definition": definition}
+            return manager.post(path, json=body)
+
+        bad = [*rows[:3], rows[3].replace(",1,x", ",7,x"), *rows[4:]]
+        said = sent(bad, "/cohorts/table/check", columns).json()
+        assert [p["row"] for p in said["problems"]] == [4], "the row of the table that was sent"
+        said = sent(rows, "/cohorts/table/check", {**columns, "last_date": "seen"})
+        assert (said.status_code, "could not be moved" in said.json()["detail"]) == (422, True)
+        both = ["pseudonym,patient_id,cirrhosis", "P1,H-4700,1"]
+        said = sent(both, "/cohorts/table", columns)
+        assert (said.status_code, "take these out" in said.json()["detail"]) == (422, True)
+        assert sent(rows, "/cohorts", columns).status_code == 201
+    with store.database.reading() as session:
+        (kept,) = session.scalars(select(CohortFile)).all()
+        text = store.files.read(kept.sha256).decode("utf-8-sig")
+    store.close()
+    assert text.splitlines()[0] == "pseudonym,visit date,cirrhosis"
+    assert len(text.splitlines()) == 21
+    for word in ("H-47", "H-9999", "Hong", "2020-01-03", "2020. 1. 3", "2020. 01. 03"):
+        assert word not in text
 
 
 def test_versions_rights_and_the_end(manager: Client, place: tuple[Store, str, Path]) -> None:

@@ -14,6 +14,10 @@ export function distinct(rows: Row[], name: string): string[] {
   return [...new Set(rows.map((r) => r[name] ?? ""))];
 }
 
+function plain(text: string): string {
+  return text.replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
+}
+
 function frame(ink: string, x: string[], y: string, name = ""): EChartsCoreOption {
   const text = { color: ink };
   return {
@@ -54,7 +58,7 @@ export function bars(found: (group: string, decade: string) => Bar | null, group
         {
           type: "bar", name: title, color: colour, barGap: "10%",
           data: all.map((b) => (b ? { value: 100 * b.value, itemStyle: b.small ? { color: "transparent", borderColor: colour, borderType: "dashed" } : {} } : null)),
-          tooltip: { formatter: ({ dataIndex: i }: { dataIndex: number }) => { const b = all[i]; return b ? `${title}, ${decades[i]}<br>${(100 * b.value).toFixed(1)} % (${(100 * b.low).toFixed(1)} – ${(100 * b.high).toFixed(1)}), n = ${b.n}` : ""; } },
+          tooltip: { formatter: ({ dataIndex: i }: { dataIndex: number }) => { const b = all[i]; return b ? `${plain(title)}, ${decades[i]}<br>${(100 * b.value).toFixed(1)} % (${(100 * b.low).toFixed(1)} – ${(100 * b.high).toFixed(1)}), n = ${b.n}` : ""; } },
         },
         {
           type: "custom", name: title, silent: true, z: 5, tooltip: { show: false },

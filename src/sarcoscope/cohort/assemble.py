@@ -17,7 +17,7 @@ from sarcoscope.cohort.definition import REST, Definition, Title
 from sarcoscope.cohort.flow import Flow
 from sarcoscope.cohort.frame import Flags, Frame, Ints
 from sarcoscope.cohort.join import clinical_keys, join_clinical, rows_of
-from sarcoscope.cohort.studies import Note, check_studies, doubtful, policy_steps, read_studies
+from sarcoscope.cohort.studies import Note, check_studies, doubtful, named_in, policy_steps, read_studies
 from sarcoscope.errors import InputError, SettingError
 from sarcoscope.language.catalogue import say_all
 
@@ -95,10 +95,13 @@ def assemble(definition: Definition, base: Path) -> Cohort:
         nobody = len(set(keys) - set(wanted))
         if nobody:
             notes.append(Note("cohort_note_no_ct", {"n": nobody}))
+    undated = _undated(frame)
+    if undated and part.index_study != "nearest":
+        notes.append(Note("cohort_note_index_undated", {"n": undated}))
     frame = _index_studies(frame, flow, definition, clinical)
     if clinical is not None and definition.clinical is not None:
         frame, more = join_clinical(frame, clinical, definition.clinical)
-        notes += more + _of_codes(clinical)
+        notes += more + _of_codes(clinical) + _of_outcome(definition, clinical)
     return _grouped(definition, frame, flow, notes, clinical)
 
 
@@ -137,6 +140,33 @@ def _of_codes(clinical: Clinical) -> list[Note]:
     return notes
 
 
+def _of_outcome(definition: Definition, clinical: Clinical) -> list[Note]:
+    """People whose visits disagree about what became of them."""
+    part = definition.outcome
+    if part is None or not clinical.visits:
+        return []
+    names = [n for n in dict.fromkeys((part.time, part.status)) if n in clinical.frame]
+    who = clinical.frame.text("pseudonym")
+    if "centre" in clinical.frame:
+        who = named_in(clinical.frame.text("centre"), who)
+    said: dict[tuple[str, str], set[str]] = {}
+    for name in names:
+        for person, value in zip(who, clinical.frame.columns[name].astype(str), strict=True):
+            said.setdefault((person, name), set()).add(value)
+    people = {person for (person, _), values in said.items() if len(values) > 1}
+    values = {"n": len(people), "columns": ", ".join(names)}
+    return [Note("cohort_note_outcome_visits", values)] if people else []
+
+
+def _undated(frame: Frame) -> int:
+    """How many people have several studies, one of them without a date."""
+    people, group, counts = np.unique(
+        frame.text("person").astype(str), return_inverse=True, return_counts=True
+    )
+    unsure = np.isnat(frame.columns["day"]) & (counts[group] > 1)
+    return len(set(people[group[unsure]]))
+
+
 def _index_studies(frame: Frame, flow: Flow, definition: Definition, clinical: Clinical | None) -> Frame:
     """One study a person; of one day the better phase, then the name decides."""
     part = definition.studies
@@ -151,7 +181,11 @@ def _index_studies(frame: Frame, flow: Flow, definition: Definition, clinical: C
         if dates.dtype.kind != "M":
             raise SettingError(f"'{part.nearest_to}' is no column of dates.")
         keys, wanted = clinical_keys(clinical, frame)
-        row = rows_of(keys, None, wanted, day)
+        dated_rows = ~np.isnat(dates)
+        keys, dates = keys[dated_rows], dates[dated_rows]
+        if not len(dates):
+            raise InputError(f"Nobody has a date in '{part.nearest_to}' to be nearest to.")
+        row = rows_of(keys, dates, wanted, day)
         wished = np.where(row >= 0, dates[np.maximum(row, 0)], np.datetime64("NaT", "D"))
         dated = ~np.isnat(wished) & ~np.isnat(day)
         frame = _keep(frame, flow, _said("cohort_flow_no_date", column=part.nearest_to), dated)
@@ -218,10 +252,24 @@ def _group_columns(definition: Definition, frame: Frame) -> dict[str, np.ndarray
     return columns
 
 
+def _not_known(definition: Definition, frame: Frame) -> Flags:
+    """Of whom it is not known whether they are in every one of the groups."""
+    found = np.zeros(len(frame), np.bool_)
+    for group in definition.groups.list:
+        if group.where is None:
+            found |= np.isnan(frame.number(group.name))
+        else:
+            found |= holds(frame, group.where)[1]
+    return found
+
+
 def _group_notes(cohort: Cohort) -> list[Note]:
     several = int((cohort.frame.number("diseases") > 1).sum())
     kind = cohort.definition.groups.kind
     notes = [Note(f"cohort_note_{kind}", {"n": several})]
+    unsure = _not_known(cohort.definition, cohort.frame) & (cohort.frame.number("group_rest") > 0)
+    if unsure.any():
+        notes.append(Note("cohort_note_rest_unknown", {"n": int(unsure.sum())}))
     if cohort.definition.groups.rest is None:
         left = int((cohort.memberships == 0).sum())
         if left:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sarcoscope.cohort.clinical_cells import Cell, read_cell
 from sarcoscope.cohort.codes import DiseaseCode, code_table, disease_of, is_code
 from sarcoscope.cohort.column_map import ColumnMap, guess_unit
-from sarcoscope.cohort.fields import Field, fields, own_field
+from sarcoscope.cohort.fields import Field, fields, own_field, plain
 from sarcoscope.cohort.frame import Frame, texts
 from sarcoscope.deid.link import read_table
 from sarcoscope.errors import InputError
@@ -23,6 +23,9 @@ from sarcoscope.measures.body_info import BMI_LIMITS
 
 SHOWN: Final = 8
 """Problems that a message names; the rest stand in the table of problems."""
+POUNDS_BMI: Final = 45.0
+"""A median BMI above this is that of weights in pounds; of people before bariatric surgery it is lower."""
+POUNDS_ROWS: Final = 10
 NO_DAY: Final = np.datetime64("NaT", "D")
 
 
@@ -93,6 +96,7 @@ def import_clinical(path: Path, mapping: ColumnMap) -> Clinical:
     columns_read: dict[str, NDArray[Any]] = {n: _array(known[n], v) for n, v in found.items()}
     used, unknown = _diagnoses(rows, mapping, columns_read, problems)
     _persons(rows, columns, mapping, problems)
+    _pounds(columns_read, columns, mapping, problems)
     _bodies(columns_read, columns, problems)
     problems.sort(key=lambda p: (p.row, p.column))
     order = list(fields())
@@ -221,6 +225,24 @@ def _persons(
         elif sex and row[sex].strip() != rows[first[key] - 2][sex].strip():
             text = f"'{key[1]}' has another sex than in row {first[key]}"
             problems.append(Problem(k, sex, "contradiction", text))
+
+
+def _pounds(
+    out: Mapping[str, NDArray[Any]], columns: Mapping[str, str], mapping: ColumnMap, problems: list[Problem]
+) -> None:
+    """Weights in pounds, many of which could be kilograms one by one; a unit that is named is believed."""
+    column = columns.get("weight_kg", "")
+    if not {"height_cm", "weight_kg"} <= set(out) or "weight_kg" in mapping.units:
+        return
+    bmi = out["weight_kg"] / (out["height_cm"] / 100) ** 2
+    bmi = bmi[np.isfinite(bmi)]
+    if len(bmi) < POUNDS_ROWS or plain(column).endswith("kg") or np.median(bmi) <= POUNDS_BMI:
+        return
+    text = (
+        f"the values of '{column}' give a median BMI of {np.median(bmi):.0f} and look like lb: say so under "
+        "[units], or end the heading with kg if they are"
+    )
+    problems.append(Problem(0, column, "unit", text))
 
 
 def _bodies(out: Mapping[str, NDArray[Any]], columns: Mapping[str, str], problems: list[Problem]) -> None:

@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any, Final
 
 from sarcoscope.cohort.fields import Field
+from sarcoscope.deid.link import parts_of_date
 
 YES: Final = ("1", "y", "yes", "true", "o", "pos", "positive", "있음", "유", "예", "양성", "+")
 NO: Final = ("0", "n", "no", "false", "x", "neg", "negative", "없음", "무", "아니오", "음성", "-")
@@ -16,7 +17,8 @@ SEXES: Final = {
     "m": "M", "male": "M", "man": "M", "남": "M", "남자": "M", "남성": "M",
     "f": "F", "female": "F", "woman": "F", "여": "F", "여자": "F", "여성": "F",
 }  # fmt: skip
-_DATE: Final = re.compile(r"(\d{4})[-./ ]?(\d{1,2})[-./ ]?(\d{1,2})\.?(?:[T ].*)?")
+_AMBIGUOUS: Final = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+"""A comma of thousands or of decimals: one of them is wrong a thousand times."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,14 @@ def read_cell(field: Field, text: str, factor: float = 1.0) -> Cell:
 
 
 def _number(field: Field, text: str, factor: float) -> Cell:
+    if _AMBIGUOUS.fullmatch(text):
+        return Cell(None, "unclear")
     text = re.sub(r"(?<=\d),(?=\d{3}(\D|$))", "", text) if text.count(",") > 1 else text.replace(",", ".")
     try:
         value = float(text) * factor
     except ValueError:
         return Cell(None, "no_number")
-    if field.kind == "category" and value != int(value):
+    if field.kind == "category" and not value.is_integer():
         return Cell(None, "unclear")
     low, high = field.low, field.high
     if value != value or (low is not None and value < low) or (high is not None and value > high):
@@ -62,11 +66,11 @@ def _number(field: Field, text: str, factor: float) -> Cell:
 
 
 def _day(text: str) -> Cell:
-    match = _DATE.fullmatch(text)
-    if match is None:
+    found = parts_of_date(text)
+    if found is None:
         return Cell(None, "no_date")
     try:
-        day = date(int(match[1]), int(match[2]), int(match[3]))
+        day = date(found.year, found.month, found.day)
     except ValueError:
         return Cell(None, "no_date")
     return Cell(day.isoformat()) if 1900 <= day.year <= 2100 else Cell(None, "impossible")

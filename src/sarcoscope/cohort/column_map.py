@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from sarcoscope.cohort.clinical_cells import read_cell
 from sarcoscope.cohort.codes import is_code
-from sarcoscope.cohort.fields import field_of_column, fields, own_field, plain
+from sarcoscope.cohort.fields import RESERVED, field_of_column, fields, own_field, plain
 from sarcoscope.errors import InputError, NotFoundError, SettingError
 
 CODE_SHARE = 0.8
@@ -75,6 +75,8 @@ class ColumnMap(_Strict):
         for name in self.other:
             if name in known:
                 raise ValueError(f"'{name}' is a known field; write it under [columns]")
+            if name in RESERVED or name.startswith("group_"):
+                raise ValueError(f"'{name}' is a column of the studies; give [other.{name}] another name")
         if "pseudonym" not in self.columns:
             raise ValueError("no column says who: give 'pseudonym'")
         used = [*self.columns.values(), *(o.column for o in self.other.values())]
@@ -170,6 +172,7 @@ def suggest(heading: Sequence[str], rows: Sequence[Mapping[str, str]]) -> str:
         lines += ["", "[codes]", f"columns = [{', '.join(map(_quoted, codes))}]", 'separator = ";"']
     for k, name in enumerate(rest, 1):
         key = plain(name) if re.fullmatch(r"[a-z][a-z0-9]*", plain(name)) else f"field_{k}"
+        key = f"field_{k}" if key in RESERVED or key in fields() else key
         lines += ["", f"# Not recognised: remove the signs to take the column '{name}'."]
         kind = _kind([r[name] for r in rows])
         lines += [f"# [other.{key}]", f"# column = {_quoted(name)}", f'# kind = "{kind}"']

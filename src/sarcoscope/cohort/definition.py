@@ -59,6 +59,10 @@ class Condition(_Strict):
             wrong = many or self.value is None
         if wrong:
             raise ValueError(f"the value of '{self.column} {self.op}' does not fit its operator")
+        if self.op == "between" and isinstance(self.value, list):
+            low, high = self.value
+            if type(low) is not type(high) or not low < high:  # type: ignore[operator]
+                raise ValueError(f"the bounds of '{self.column} between' are not a lower and a higher one")
         return self
 
 
@@ -158,7 +162,7 @@ class Groups(_Strict):
 class Analysis(_Strict):
     """What is tabled."""
 
-    indices: tuple[str, ...] = ("SMA", "SMA_Ht2", "SMA_Wt", "SMA_BMI")
+    indices: tuple[str, ...] = Field(("SMA", "SMA_Ht2", "SMA_Wt", "SMA_BMI"), min_length=1)
     references: tuple[str, ...] = ("p0", "kim2021")
     decades: tuple[int, ...] = (30, 40, 50, 60, 70)
     """Lower edges of the tens of years; the last is the end of the one before."""

@@ -11,6 +11,16 @@ from typing import Final
 from sarcoscope.files import packaged_rows
 
 KINDS: Final = ("key", "sex", "number", "date", "flag", "category", "text", "disease")
+RESERVED: Final = frozenset(
+    {
+        "id", "person", "date", "level", "protocol", "phase", "kernel", "flags", "disease", "fluid",
+        "diseases", "clinical_days", "bmi", "muscle_area_cm2", "muscle_area_error_cm2", "sat_area_cm2",
+        "vat_area_cm2", "imat_area_cm2", "kvp", "slice_thickness_mm", "level_confidence", "SMA", "SMA_Ht2",
+        "SMA_Wt", "SMA_BMI", "SMD", "SMA_error", "SMA_Ht2_error", "SMA_Wt_error", "SMA_BMI_error",
+        "SMD_error",
+    }
+)  # fmt: skip
+"""Columns of the studies, which no clinical column may stand in for."""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ _SETTINGS: Final[Any] = {
     "axes.grid.axis": "y",
     "axes.axisbelow": True,
     "axes.unicode_minus": False,
+    "text.parse_math": False,
     "grid.color": "#e4e4e7",
     "grid.linewidth": 0.6,
     "legend.frameon": False,

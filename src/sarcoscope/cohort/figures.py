@@ -154,7 +154,8 @@ def prevalence_figure(
             label = f"{index_name(index)}: {words.say('cohort_axis_prevalence')}"
             axes.set_ylabel(label if column == 0 else "")
             axes.set_xticks(range(len(names)), names)
-            axes.set_ylim(0, None)
+        # Only now: the limit of the first of a row would be that of the second, whose bars it cuts off.
+        grid[row][0].set_ylim(0, None)
     for axes in grid[-1]:
         axes.set_xlabel(words.say("cohort_axis_age"))
     figure.suptitle(title, fontsize=10)
@@ -228,7 +229,7 @@ def sensitivity_figure(rows: Sequence[Mapping[str, Any]], words: Words) -> Figur
             axes.set_title(words.sex(sex) if i == 0 else "")
             axes.set_ylabel(f"{index_name(index)}: {words.say('cohort_axis_class_2')}" if column == 0 else "")
             axes.set_xticks(range(len(spans)), spans)
-            axes.set_ylim(0, None)
+        grid[i][0].set_ylim(0, None)
     for axes in grid[-1]:
         axes.set_xlabel(words.say("cohort_axis_young"))
     _legend(figure, groups, words)

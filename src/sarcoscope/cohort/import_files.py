@@ -14,6 +14,7 @@ from sarcoscope.cohort.dictionary import COLUMNS, data_dictionary
 from sarcoscope.cohort.frame import Frame, read_frame, texts
 from sarcoscope.cohort.join import rows_of
 from sarcoscope.cohort.sheets import Sheet, sheet_bytes
+from sarcoscope.cohort.studies import days_of, named_in
 from sarcoscope.deid.link import read_table
 from sarcoscope.files import make_folder, write_bytes
 
@@ -96,12 +97,16 @@ def _text(column: np.ndarray) -> np.ndarray:
 
 def matches(clinical: Clinical, results: Path) -> list[dict[str, Any]]:
     """A row a study: which row of the table is nearest in time, and how many days after the CT it lies."""
-    studies = read_frame(results, ("id", "person", "date"))
+    studies = read_frame(results, ("id", "person", "centre", "date"))
     _, first = np.unique(studies.text("id").astype(str), return_index=True)
     studies = studies.take(np.sort(first))
     days = clinical.frame.columns.get("day")
-    when = np.array([np.datetime64(t[:10] or "NaT", "D") for t in studies.text("date")])
-    row = rows_of(clinical.frame.text("pseudonym"), days, studies.text("person"), when)
+    when = days_of(studies.text("date"))
+    keys, wanted = clinical.frame.text("pseudonym"), studies.text("person")
+    if "centre" in clinical.frame:
+        keys = named_in(clinical.frame.text("centre"), keys)
+        wanted = named_in(studies.text("centre"), wanted)
+    row = rows_of(keys, days, wanted, when)
     out: list[dict[str, Any]] = []
     for k, place in enumerate(row.tolist()):
         gap: dict[str, Any] = {"days": None}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sarcoscope.cohort.clinical import Clinical
 from sarcoscope.cohort.definition import ClinicalPart
 from sarcoscope.cohort.frame import Flags, Floats, Frame, Ints, Texts
-from sarcoscope.cohort.studies import SHOWN, Note, with_errors
+from sarcoscope.cohort.studies import SHOWN, Note, named_in, with_errors
 from sarcoscope.errors import InputError
 
 BODY: Final = ("height_cm", "weight_kg")
@@ -27,8 +27,7 @@ def clinical_keys(clinical: Clinical, studies: Frame) -> tuple[Texts, Texts]:
     rows = clinical.frame.text("pseudonym")
     if "centre" in clinical.frame:
         where = clinical.frame.text("centre")
-        keys = np.array([f"{c}/{p}" if c else p for c, p in zip(where, rows, strict=True)], dtype=object)
-        return keys, studies.text("person")
+        return named_in(where, rows), studies.text("person")
     pseudonym = studies.text("pseudonym")
     people = len(set(studies.text("person")))
     if len(set(pseudonym)) < people:

@@ -23,7 +23,7 @@ from sarcoscope.cohort.stats.splines import knots_of, spline_basis
 from sarcoscope.cohort.stats.survival import Curve, cumulative_incidence, kaplan_meier, log_rank
 from sarcoscope.cohort.studies import Note
 from sarcoscope.diagnosis import ReferenceSet
-from sarcoscope.errors import SettingError
+from sarcoscope.errors import InputError, SettingError
 
 EXPOSURE: Final = "low_muscle"
 MODEL_COLUMNS: Final = (
@@ -170,9 +170,11 @@ def _exposure(cohort: Cohort, part: Outcome, sets: Sequence[ReferenceSet]) -> Cl
 
 
 def _followed(cohort: Cohort, part: Outcome, found: Classified) -> tuple[Followed, list[Note]]:
-    for name in (part.time, part.status):
+    for name in filter(None, (part.time, part.status, part.spline, part.cutpoint)):
         if name not in cohort.frame:
             raise SettingError(f"The cohort has no column '{name}' for the outcome.")
+        if cohort.frame.columns[name].dtype.kind not in ("fM" if name == part.time else "f"):
+            raise SettingError(f"The column '{name}' holds no numbers for the outcome.")
     notes = []
     column = cohort.frame.columns[part.time]
     if column.dtype.kind == "M":
@@ -193,6 +195,11 @@ def _followed(cohort: Cohort, part: Outcome, found: Classified) -> tuple[Followe
         if mask.any():
             notes.append(Note(code, {"n": int(mask.sum())}))
     rows = np.flatnonzero(used)
+    if not len(rows):
+        raise InputError(
+            f"Nobody has a time in '{part.time}', a status in '{part.status}' and a class by "
+            f"'{part.exposure.reference}': there is no outcome to follow."
+        )
     event = status[rows] == part.event
     cause = np.where(event, 1, np.where(status[rows] > 0, 2, 0)).astype(np.int64)
     return Followed(rows, time[rows], event, cause, low[rows]), notes
@@ -261,6 +268,8 @@ def _spline(
     value = cohort.frame.number(part.spline)
     use = known[people.rows] & np.isfinite(value[people.rows])
     own = people.take(use)
+    if not own.event.any():
+        return [], Test(f"spline of {part.spline}", float("nan"), float("nan"), float("nan")), None
     curve = value[own.rows]
     knots = knots_of(curve)
     basis = spline_basis(curve, knots)

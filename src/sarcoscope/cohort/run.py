@@ -176,6 +176,9 @@ def _manifest(
             {"prefix": c.prefix, "disease": c.disease, "source": c.source, "certainty": c.certainty}
             for c in (clinical.codes_used if clinical else ())
         ],
-        "notes": [say(n.code, "en", n.values) for n in study.notes],
+        "notes": [
+            say(n.code, language, n.values)
+            for n in (*study.notes, *(study.outcome.notes if study.outcome else ()))
+        ],
         "outputs": {name: _digest(content) for name, content in sorted(files.items())},
     }

@@ -68,10 +68,8 @@ def read_studies(definition: Definition, base: Path) -> tuple[Frame, list[Note]]
     notes: list[Note] = []
     pseudonym = _persons(definition, base, raw, notes)
     columns["pseudonym"] = pseudonym
-    columns["person"] = texts(
-        f"{c}/{p}" if c else p for c, p in zip(columns["centre"], pseudonym, strict=True)
-    )
-    columns["day"] = _days(raw.text("date"))
+    columns["person"] = named_in(columns["centre"], pseudonym)
+    columns["day"] = days_of(raw.text("date"))
     failures = path.with_name("failures.csv")
     failed = len(read_frame(failures, ("id",))) if failures.is_file() else 0
     if failed:
@@ -117,7 +115,17 @@ def _persons(definition: Definition, base: Path, raw: Frame, notes: list[Note]) 
     return np.where(alone, raw.text("id"), found).astype(object)
 
 
-def _days(dates: Texts) -> np.ndarray:
+def named_in(centres: Texts, pseudonyms: Texts) -> Texts:
+    """Who a pseudonym means: of a centre, where it is known."""
+    return texts(f"{c}/{p}" if c else p for c, p in zip(centres, pseudonyms, strict=True))
+
+
+def days_of(dates: Texts) -> np.ndarray:
+    """Days as the results write them (YYYY-MM-DD or YYYYMMDD); NaT where there is none.
+
+    Raises:
+        InputError: one that is no date.
+    """
     out = np.full(len(dates), np.datetime64("NaT", "D"))
     for k, text in enumerate(dates):
         if len(text) == 8 and text.isdigit():
@@ -139,15 +147,17 @@ def check_studies(frame: Frame, name: str) -> list[Note]:
     if (counts > 1).any():
         raise InputError(f"The study '{ids[counts > 1][0]}' stands twice in '{name}'.")
     order = np.lexsort((frame.columns["day"].astype("int64"), frame.text("person").astype(str)))
-    person, sex = frame.text("person")[order], frame.text("sex")[order]
-    same = person[1:] == person[:-1]
-    two = same & (sex[1:] != sex[:-1]) & (sex[1:] != "") & (sex[:-1] != "")
+    told = order[frame.text("sex")[order] != ""]
+    who, sex = frame.text("person")[told], frame.text("sex")[told]
+    two = (who[1:] == who[:-1]) & (sex[1:] != sex[:-1])
     if two.any():
         first = np.flatnonzero(two)[0]
         raise InputError(
-            f"'{person[first]}' is a man in one study and a woman in another ("
-            f"{frame.text('id')[order][first]}, {frame.text('id')[order][first + 1]})."
+            f"'{who[first]}' is a man in one study and a woman in another ("
+            f"{frame.text('id')[told][first]}, {frame.text('id')[told][first + 1]})."
         )
+    person = frame.text("person")[order]
+    same = person[1:] == person[:-1]
     age, day = frame.number("age_years")[order], frame.columns["day"][order]
     years = (day[1:] - day[:-1]).astype("timedelta64[D]").astype(np.float64) / 365.25
     years[np.isnat(day[1:]) | np.isnat(day[:-1])] = np.nan

@@ -20,8 +20,9 @@ from sarcoscope.files import csv_text, make_folder, write_bytes
 KEYS: Final = ("patient_id", "person_id", "accession")
 """What a row may be joined by."""
 _DATE: Final = re.compile(
-    r"(\d{4})([-./]?)(\d{1,2})\2(\d{1,2})(?:([T ])(\d{1,2}):?(\d{2})(?::?(\d{2}))?(\.\d+)?)?"
+    r"(\d{4})(?:(\d{2})(\d{2})|( ?[-./] ?| )(\d{1,2})( ?[-./] ?| )(\d{1,2}))\.?(?:[T ].*)?", re.DOTALL
 )
+_CLOCK: Final = re.compile(r"[T ]\d{1,2}:?\d{2}(?::?\d{2})?(\.\d+)?")
 _ENCODINGS: Final = ("utf-8-sig", "cp949")
 _YEARS: Final = (1880, 2120)
 _MOST_PARSED: Final = 0.8
@@ -52,6 +53,8 @@ class LinkReport:
     named_cells: int = 0
     """Cells in which the patient's own name, number or birth date stood, and which were emptied."""
     people: set[str] = field(default_factory=set)
+    linked_rows: list[int] = field(default_factory=list)
+    """Rows of the table (the heading is 1) that were joined, in their order."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,35 @@ class LinkSettings:
     def __post_init__(self) -> None:
         if self.key not in KEYS:
             raise SettingError(f"'{self.key}' is no key; keys are {', '.join(KEYS)}.")
+
+
+@dataclass(frozen=True)
+class DateParts:
+    """A date as a table writes it."""
+
+    year: int
+    month: int
+    day: int
+    separators: tuple[str, str]
+    clock: str
+    """The time of day with the sign before it; empty: none, or one that is not understood."""
+
+
+def parts_of_date(text: str) -> DateParts | None:
+    """A date written as year, month and day (``2020-01-03``, ``20200103``, ``2020. 1. 3.``); None: no date.
+
+    Whatever a cohort reads as a date is moved with its patient, since both ask here.
+    """
+    text = text.strip()
+    match = _DATE.fullmatch(text)
+    if match is None:
+        return None
+    clock = re.search(rf"(?:{_CLOCK.pattern})$", text)
+    month, day = match[2] or match[5], match[3] or match[7]
+    between = (match[4] or "", match[6] or "")
+    end = match.end(3) if match[2] else match.end(7)
+    written = clock[0] if clock and clock.start() >= end else ""
+    return DateParts(int(match[1]), int(month), int(day), between, written)
 
 
 def link_table(
@@ -106,7 +138,7 @@ def link_table(
     report = LinkReport(len(rows), date_columns=tuple(dates), dropped_columns=tuple(dropped))
     linked: list[dict[str, str]] = []
     unmatched: list[dict[str, str]] = []
-    for row in rows:
+    for number, row in enumerate(rows, 2):
         centre = settings.centre or (row.get(centre_column, "") if centre_column else "")
         people = people_of(mapping, settings.key, row[key_column], centre, report)
         if len(people) != 1:
@@ -117,6 +149,7 @@ def link_table(
             continue
         report.linked += 1
         report.people.add(people[0].pseudonym)
+        report.linked_rows.append(number)
         linked.append(_joined(row, people[0], kept, dates, report))
     _write(out, ["pseudonym", *kept], linked)
     beside = out.with_name(f"{out.name.removesuffix('.csv')}.unmatched.csv")
@@ -157,15 +190,12 @@ def _joined(
 
 def shift_text(text: str, shift: DateShift) -> str:
     """A date of a table moved by days, in the form that it had; empty when it is no date."""
-    match = _DATE.fullmatch(text.strip())
-    if match is None:
+    found = parts_of_date(text)
+    moved = None if found is None else shift.day(found.year, found.month, found.day)
+    if found is None or moved is None:
         return ""
-    year, separator, month, day = match[1], match[2], match[3], match[4]
-    moved = shift.day(int(year), int(month), int(day))
-    if moved is None:
-        return ""
-    clock = "" if match[5] is None else text.strip()[match.start(5) :]
-    return f"{moved.year:04d}{separator}{moved.month:02d}{separator}{moved.day:02d}{clock}"
+    first, second = found.separators
+    return f"{moved.year:04d}{first}{moved.month:02d}{second}{moved.day:02d}{found.clock}"
 
 
 def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -259,10 +289,15 @@ def _is_dates(values: Sequence[str], name: str) -> bool:
 
 
 def _is_date(text: str) -> bool:
-    match = _DATE.fullmatch(text.strip())
-    if match is None or not _YEARS[0] <= int(match[1]) <= _YEARS[1]:
+    found = parts_of_date(text)
+    if found is None or not _YEARS[0] <= found.year <= _YEARS[1]:
         return False
-    return DateShift(0).day(int(match[1]), int(match[3]), int(match[4])) is not None
+    return DateShift(0).day(found.year, found.month, found.day) is not None
+
+
+def identifying_columns(heading: Sequence[str]) -> list[str]:
+    """Columns whose names say that they hold names, hospital numbers, addresses or birth dates."""
+    return [h for h in heading if _OTHER_IDENTIFIERS.search(h)]
 
 
 def _write(path: Path, columns: Sequence[str], rows: Sequence[dict[str, str]]) -> None:

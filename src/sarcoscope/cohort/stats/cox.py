@@ -67,6 +67,8 @@ def cox(columns: Floats, time: Floats, event: NDArray[np.bool_], names: Sequence
         event: did it happen?
         names: of the terms.
     """
+    if not event.any():
+        return unusable(names, len(time), 0, "no_events")
     return _fitted(_Data(columns, time, event), names)
 
 
@@ -133,6 +135,9 @@ def check_proportional(
     g = _transformed(when, data, transform)
     g = g - g.mean()
     terms = []
+    if not g @ g > 0:  # all events at one time: nothing can be told from it
+        nothing = Test("Schoenfeld", float("nan"), 1.0, float("nan"))
+        return Proportionality(tuple((name, nothing) for name in fit.names), when, scaled + fit.coefficients)
     for k, name in enumerate(fit.names):
         chi = float((g @ scaled[:, k]) ** 2 / (len(raw) * fit.covariance[k, k] * (g @ g)))
         terms.append((name, Test("Schoenfeld", chi, 1.0, float(stats.chi2.sf(chi, 1)))))

@@ -11,7 +11,7 @@ import mimetypes
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -30,11 +30,11 @@ from sarcoscope.cohort.dictionary import data_dictionary
 from sarcoscope.cohort.fields import field_of_column, fields, plain
 from sarcoscope.cohort.import_files import matches
 from sarcoscope.cohort.studies import NUMBERS, TEXT
-from sarcoscope.deid.link import KEYS, LinkSettings, link_table, read_table
+from sarcoscope.deid.link import KEYS, LinkSettings, identifying_columns, link_table, read_table
 from sarcoscope.diagnosis import find_sets, shipped_sets
 from sarcoscope.diagnosis.own import own_sets, reference_of, save_reference
 from sarcoscope.errors import ConflictError, InputError, NotFoundError, SettingError
-from sarcoscope.files import write_bytes
+from sarcoscope.files import csv_text, write_bytes
 from sarcoscope.jobs.cohort_job import queue_cohort
 from sarcoscope.language.catalogue import say_all
 from sarcoscope.store.cohorts import (
@@ -245,6 +245,40 @@ class _Table:
     key: str = ""
     linked: int = 0
     unmatched: int = 0
+    dates: tuple[str, ...] = ()
+    """Columns whose dates were moved."""
+    rows: tuple[int, ...] = ()
+    """Of a table of hospital numbers: the rows that were sent, for each row that is left."""
+
+    def check_dates(self, mapping: ColumnMap) -> None:
+        """See that every date of a table of hospital numbers was moved.
+
+        Raises:
+            InputError: a column that is mapped as a date held too few dates to be taken as one.
+        """
+        kinds = {c: fields()[f].kind for f, c in mapping.columns.items()}
+        kinds |= {o.column: o.kind for o in mapping.other.values()}
+        still = [c for c, kind in kinds.items() if kind == "date" and c not in self.dates]
+        if self.key and still:
+            raise InputError(
+                f"The dates of '{still[0]}' could not be moved with their patients: fewer than four fifths "
+                "of its filled cells are dates (as 2020-01-31). Mend the column, or leave it out."
+            )
+
+    def needed(self, mapping: ColumnMap) -> _Table:
+        """Of a table of hospital numbers, only the columns that are asked for are kept."""
+        if not self.key:
+            return self
+        wanted = {*mapping.columns.values(), *(o.column for o in mapping.other.values())}
+        wanted |= set(mapping.codes.columns)
+        rows = list(csv.DictReader(io.StringIO(self.content.decode("utf-8-sig"), newline="")))
+        names = [name for name in (rows[0] if rows else ()) if name in wanted]
+        kept = csv_text(names, [{n: r[n] for n in names} for r in rows])
+        return replace(self, content=kept.encode() if names else self.content)
+
+    def row(self, number: int) -> int:
+        """The row of the table that was sent."""
+        return self.rows[number - 2] if self.rows and number >= 2 else number
 
 
 def _linked(access: Access, where: _Where, given: TableGiven, folder: Path) -> _Table:
@@ -261,7 +295,13 @@ def _linked(access: Access, where: _Where, given: TableGiven, folder: Path) -> _
     path = folder / f"given{Path(given.name).suffix.lower()}"
     write_bytes(path, content)
     heading, _ = read_table(path)
-    if any(field_of_column().get(plain(name)) == "pseudonym" for name in heading):
+    who = [name for name in heading if field_of_column().get(plain(name)) == "pseudonym"]
+    if who:
+        named = [name for name in identifying_columns(heading) if name not in who]
+        if named:
+            raise InputError(
+                f"The table has pseudonyms and columns that name people ({', '.join(named)}): take these out."
+            )
         return _Table(given.name, content)
     column = next((h for h in heading if h.strip().casefold().replace(" ", "_") in KEYS), None)
     if column is None:
@@ -275,7 +315,9 @@ def _linked(access: Access, where: _Where, given: TableGiven, folder: Path) -> _
         key = column.strip().casefold().replace(" ", "_")
         report = link_table(path, mapping, out, LinkSettings(key=key, key_column=column))
     name = f"{Path(given.name).stem}.csv"
-    return _Table(name, out.read_bytes(), column, report.linked, report.unmatched + report.ambiguous)
+    gone = report.unmatched + report.ambiguous
+    content, rows = out.read_bytes(), tuple(report.linked_rows)
+    return _Table(name, content, column, report.linked, gone, report.date_columns, rows)
 
 
 def _mapping(given: Mapping[str, Any] | None) -> ColumnMap:
@@ -333,14 +375,16 @@ def look_at_table(given: TableShown, access: AccessDep) -> TableEntry:
 def check_table(given: TableMapped, access: AccessDep) -> TableChecked:
     """Every row of a clinical table checked and matched with studies (role manager); nothing is stored."""
     store = access.store
-    with _laid_out(access, given) as (where, _, path):
-        found = import_clinical(path, _mapping(given.mapping))
+    with _laid_out(access, given) as (where, table, path):
+        columns = _mapping(given.mapping)
+        table.check_dates(columns)
+        found = import_clinical(path, columns)
         with store.database.reading() as session:
             write_results(store, session, where.project, where.centres, path.with_name(RESULTS))
         matched = matches(found, path.with_name(RESULTS))
     days = sorted(abs(r["days"]) for r in matched if r["days"] is not None)
     return TableChecked(
-        problems=[ProblemEntry(**vars(p)) for p in found.problems[:_SHOWN]],
+        problems=[ProblemEntry(**{**vars(p), "row": table.row(p.row)}) for p in found.problems[:_SHOWN]],
         n_problems=len(found.problems),
         rows=len(found.frame),
         people=len(set(found.frame.text("pseudonym"))),
@@ -366,7 +410,12 @@ def _cohort_folder(
         table = None if given.table is None else _linked(access, where, given.table, folder)
         definition = settled(given.definition, table.name if table else "")
         find_sets(definition.analysis.references, own_sets())
-        mapping = _mapping(given.mapping).model_dump(mode="json") if table else None
+        mapping = None
+        if table:
+            columns = _mapping(given.mapping)
+            table.check_dates(columns)
+            table = table.needed(columns)
+            mapping = columns.model_dump(mode="json")
         with store.database.reading() as session:
             content = table.content if table else None
             path = lay_out_cohort(
