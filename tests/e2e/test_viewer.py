@@ -539,7 +539,7 @@ def test_what_the_deciding_model_saw(site: Site, reader: Page) -> None:
     picture = reader.get_by_role("button", name="Go to the slice of a row")
     expect(picture).to_be_visible()
     expect(reader.get_by_role("button", name="Close")).to_be_focused()
-    expect(reader.get_by_text("Decided by spine-canal", exact=False)).to_be_visible()
+    expect(reader.get_by_text("Decided by spine-canal", exact=False).first).to_be_visible()
     assert (
         reader.locator("section img").evaluate("i => i.decode().then(() => i.naturalWidth)") == told["width"]
     )
