@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import threading
-import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy.orm import Session
 
-from sarcoscope.errors import StorageError
 from sarcoscope.exports.evidence import evidence_view
+from sarcoscope.files import make_folder, write_bytes
 from sarcoscope.imaging.volume import Volume
 from sarcoscope.language.catalogue import LANGUAGES
 from sarcoscope.levels.find import see_levels
@@ -94,20 +92,10 @@ def _made(volume: Volume, base: Path) -> Explained:
         slice_y=view.slice_y if view else (),
         spine=levels.spine,
     )
+    make_folder(base.parent)
     for language, made in views.items():
         content = io.BytesIO()
         made.image.save(content, "PNG")
-        _write(picture_of(base, language), content.getvalue())
-    _write(base.with_name(f"{base.name}.json"), json.dumps(asdict(found)).encode())
+        write_bytes(picture_of(base, language), content.getvalue())
+    write_bytes(base.with_name(f"{base.name}.json"), json.dumps(asdict(found)).encode())
     return found
-
-
-def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        part.write_bytes(content)
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise StorageError(f"The picture could not be kept: {error.strerror}.") from error
